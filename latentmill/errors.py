@@ -1,0 +1,321 @@
+"""Every error a user can meet: one tree, rendered as RFC 9457 problem details by the service and raised by the client.
+
+LatentmillError
+├── InvalidRequest (422)           a field, its bound, the way out
+│   ├── InvalidBundle, InvalidDataset, InvalidLabels
+│   ├── ModelMismatch              things that do not belong together
+│   ├── LimitExceeded
+│   ├── IdempotencyKeyReused
+│   └── DataError                  the model or the data fail at work
+├── NotAuthenticated (401), Forbidden (403), NotFound (404), Gone (410)
+├── Conflict (409)
+│   └── NameTaken, NotReady, InUse, NotRetryable, NoReport, AlreadyRunning
+├── BodyTooLarge (413), LengthRequired (411), UnsupportedMedia (415), RangeNotSatisfiable (416)
+├── TooManyRequests (429), NotYet (501)
+├── Unavailable (503)              the surroundings: waits and is tried again
+│   └── StorageFull (507), StorageFault, DatabaseFault, BrokerFault
+├── Abandoned (500)                a work item whose workers were lost too often
+├── Internal (500)                 a defect of Latentmill's own
+└── Unreachable, VerificationFailed, WaitTimedOut     met only on the client's side
+"""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FieldError(BaseModel):
+    """One field that is wrong: a JSON pointer to it, and what to do about it."""
+
+    pointer: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error on the wire and in the database (RFC 9457)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError] = Field(default_factory=list)
+    request_id: str | None = None
+    retryable: bool = False
+
+
+class LatentmillError(Exception):
+    """Something went wrong in Latentmill."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    by_code: ClassVar[dict[str, type["LatentmillError"]]] = {}
+
+    def __init__(
+        self, detail: str | None = None, *, pointer: str | None = None, errors: list[FieldError] | None = None
+    ) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip()
+        self.errors = errors or ([FieldError(pointer=pointer, message=self.detail)] if pointer is not None else [])
+        self.request_id: str | None = None
+        super().__init__(self.detail)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if (known := LatentmillError.by_code.setdefault(cls.code, cls)) is not cls:
+            raise TypeError(f"{cls.__name__} and {known.__name__} share the code {cls.code!r}")
+
+    def problem(self, request_id: str | None = None) -> Problem:
+        """This error as it is stored and sent."""
+        return Problem(
+            type=f"urn:latentmill:problem:{self.code}",
+            title=_title(type(self)),
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            errors=self.errors,
+            request_id=request_id or self.request_id,
+            retryable=self.retryable,
+        )
+
+    @staticmethod
+    def from_problem(problem: Problem) -> "LatentmillError":
+        """The error that `problem` describes; the nearest base for a code of a newer service."""
+        fallback = InvalidRequest if 400 <= problem.status < 500 else LatentmillError
+        error = LatentmillError.by_code.get(problem.code, fallback)(problem.detail, errors=problem.errors)
+        error.request_id = problem.request_id
+        return error
+
+
+def _title(kind: type[LatentmillError]) -> str:
+    return (kind.__doc__ or kind.__name__).strip().splitlines()[0].rstrip(".")
+
+
+class InvalidRequest(LatentmillError):
+    """The request is not valid."""
+
+    code, status = "invalid_request", 422
+
+
+class InvalidBundle(InvalidRequest):
+    """The file is not a bundle that Latentmill can open; `latentmill export --help` makes one."""
+
+    code = "invalid_bundle"
+
+
+class InvalidDataset(InvalidRequest):
+    """The file is not a dataset that Latentmill can read."""
+
+    code = "invalid_dataset"
+
+
+class InvalidLabels(InvalidRequest):
+    """The labels do not fit the model, the fit or the rows."""
+
+    code = "invalid_labels"
+
+
+class ModelMismatch(InvalidRequest):
+    """The things named in the request do not belong together."""
+
+    code = "model_mismatch"
+
+
+class LimitExceeded(InvalidRequest):
+    """The request goes beyond a limit; `GET /v1/limits` lists them."""
+
+    code = "limit_exceeded"
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The idempotency key was used before with another body; take a new key."""
+
+    code = "idempotency_key_reused"
+
+
+class DataError(InvalidRequest):
+    """The model or the data gave values that cannot be used."""
+
+    code = "data_error"
+
+
+class NotAuthenticated(LatentmillError):
+    """An API key is needed: `Authorization: Bearer <key>`."""
+
+    code, status = "not_authenticated", 401
+
+
+class Forbidden(LatentmillError):
+    """The API key does not allow this."""
+
+    code, status = "forbidden", 403
+
+
+class NotFound(LatentmillError):
+    """There is nothing under this id or name."""
+
+    code, status = "not_found", 404
+
+
+class MethodNotAllowed(LatentmillError):
+    """The address exists, but not with this method."""
+
+    code, status = "method_not_allowed", 405
+
+
+class Gone(LatentmillError):
+    """It was deleted."""
+
+    code, status = "gone", 410
+
+
+class Conflict(LatentmillError):
+    """The request conflicts with the present state."""
+
+    code, status = "conflict", 409
+
+
+class NameTaken(Conflict):
+    """Another resource of this kind has this name; choose another or delete that one."""
+
+    code = "name_taken"
+
+
+class NotReady(Conflict):
+    """What the request needs was rejected, failed or deleted."""
+
+    code = "not_ready"
+
+
+class InUse(Conflict):
+    """Something that is still at work needs it."""
+
+    code = "in_use"
+
+
+class NotRetryable(Conflict):
+    """Only a failed or cancelled job can be retried."""
+
+    code = "not_retryable"
+
+
+class NoReport(Conflict):
+    """There is no ready report of this model and dataset; create one first."""
+
+    code = "no_report"
+
+
+class AlreadyRunning(Conflict):
+    """Latentmill is already running on this data directory."""
+
+    code = "already_running"
+
+
+class LengthRequired(LatentmillError):
+    """The upload must say its size in Content-Length."""
+
+    code, status = "length_required", 411
+
+
+class BodyTooLarge(LatentmillError):
+    """The body is larger than allowed."""
+
+    code, status = "body_too_large", 413
+
+
+class UnsupportedMedia(LatentmillError):
+    """The body is not of a kind that this address takes."""
+
+    code, status = "unsupported_media_type", 415
+
+
+class RangeNotSatisfiable(LatentmillError):
+    """The range lies outside the file."""
+
+    code, status = "range_not_satisfiable", 416
+
+
+class TooManyRequests(LatentmillError):
+    """Too many at once; wait as long as Retry-After says."""
+
+    code, status, retryable = "too_many_requests", 429, True
+
+
+class NotYet(LatentmillError):
+    """This is part of the contract, but not of this release."""
+
+    code, status = "not_yet", 501
+
+
+class Unavailable(LatentmillError):
+    """Something that Latentmill needs is away for the moment; the request can be repeated."""
+
+    code, status, retryable = "unavailable", 503, True
+
+
+class StorageFault(Unavailable):
+    """The storage did not take or give a file."""
+
+    code = "storage_fault"
+
+
+class StorageFull(Unavailable):
+    """The disk is full."""
+
+    code, status = "storage_full", 507
+
+
+class DatabaseFault(Unavailable):
+    """The database did not answer."""
+
+    code = "database_fault"
+
+
+class BrokerFault(Unavailable):
+    """The broker did not answer."""
+
+    code = "broker_fault"
+
+
+class Abandoned(LatentmillError):
+    """Workers were lost at this piece of work too often."""
+
+    code = "abandoned"
+
+
+class OutOfMemory(LatentmillError):
+    """The device ran out of memory; ask for a smaller `execution.batch_rows`."""
+
+    code = "out_of_memory"
+
+
+class Internal(LatentmillError):
+    """An error inside Latentmill; the request id finds it in the log."""
+
+    code = "internal"
+
+
+class Cancelled(LatentmillError):
+    """It was cancelled."""
+
+    code, status = "cancelled", 409
+
+
+class Unreachable(LatentmillError):
+    """No service answers at this address."""
+
+    code, retryable = "unreachable", True
+
+
+class VerificationFailed(LatentmillError):
+    """A file differs from its checksum."""
+
+    code = "verification_failed"
+
+
+class WaitTimedOut(LatentmillError):
+    """It had not ended when the time given to wait was over."""
+
+    code = "wait_timed_out"

@@ -1,0 +1,1 @@
+"""What to make: requests, records, files. Never imports torch or workers."""
