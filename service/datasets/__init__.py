@@ -1,0 +1,1 @@
+"""Datasets: reference rows that users uploaded."""

@@ -1,0 +1,1 @@
+"""Fits: densities fitted to the posteriors of a dataset's rows, and those posteriors (encodings)."""

@@ -1,0 +1,1 @@
+"""Idempotency keys: the same creating request twice makes one thing."""

@@ -1,0 +1,1 @@
+"""Jobs: requests for N rows, and the shards that hold them."""
