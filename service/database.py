@@ -1,0 +1,196 @@
+"""The database, SQLite or Postgres: its engine, its two kinds of transaction, its clock and its column types."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    URL,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Float,
+    MetaData,
+    TypeDecorator,
+    create_engine,
+    event,
+    literal,
+    make_url,
+    select,
+)
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import FunctionElement
+
+from latentmill.errors import DatabaseFault
+from service.settings import Settings
+
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # sorted, so that ids sort as their numbers do
+
+
+def new_id(prefix: str) -> str:
+    """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random ones, so that later ids sort later."""
+    number = (int(time.time() * 1000) << 80) | secrets.randbits(80)
+    return f"{prefix}_" + "".join(ID_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC on both databases; SQLite keeps it as text of fixed width, so that it compares."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("times must be aware")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Not JSONB: it reorders keys and refuses a NUL inside of a string.
+Json = JSON(none_as_null=True)
+
+
+class Base(DeclarativeBase):
+    """What every table is made from; constraints have names, so that migrations can change them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: Json, list[str]: Json, list[Any]: Json}
+
+
+class database_time(FunctionElement[datetime]):
+    """The database's clock, `seconds` from now; it moves within a transaction."""
+
+    type = UtcDateTime()
+    name = "database_time"
+    inherit_cache = True
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(literal(float(seconds), Float()))
+
+
+@compiles(database_time, "postgresql")
+def _postgres_time(element: "database_time", compiler: SQLCompiler, **options: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+
+
+@compiles(database_time, "sqlite")
+def _sqlite_time(element: "database_time", compiler: SQLCompiler, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
+
+
+def database_now(session: Session) -> datetime:
+    """The time by the database's clock: the only one that leases are measured with."""
+    return session.execute(select(database_time())).scalar_one()
+
+
+class Database:
+    """Connections to one database, and its two kinds of transaction."""
+
+    def __init__(self, settings: Settings) -> None:
+        url = make_url(settings.database_url)
+        self.engine: Engine = _sqlite(url, settings) if url.get_backend_name() == "sqlite" else _postgres(url, settings)
+        # A view of one moment, and a refusal to write by mistake.
+        self._reading = self.engine.execution_options(
+            **(
+                {"sqlite_readonly": True}
+                if self.engine.dialect.name == "sqlite"
+                else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            )
+        )
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction that commits at the end and is rolled back by any exception."""
+        with _faults(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A consistent view of the database; changes are refused."""
+        with _faults(), Session(self._reading, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        reason = getattr(error, "orig", None) or error
+        raise DatabaseFault(f"The database did not answer: {str(reason).strip()}") from error
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _postgres(url: URL, settings: Settings) -> Engine:
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=settings.database.connections,
+        max_overflow=settings.database.connections,
+        pool_timeout=settings.database.busy_seconds,
+        pool_pre_ping=True,
+        json_serializer=_to_json,
+        connect_args={"connect_timeout": 5, "application_name": "latentmill"},
+    )
+
+
+def _sqlite(url: URL, settings: Settings) -> Engine:
+    """SQLite with a write-ahead log, every commit on the disk, and writers that queue from their first statement."""
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=settings.database.connections,
+        max_overflow=settings.database.connections,
+        pool_timeout=settings.database.busy_seconds,
+        json_serializer=_to_json,
+        connect_args={"timeout": settings.database.busy_seconds, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, and not before the first change
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that reads first and then writes fails with `locked` whenever another one wrote.
+        reads = connection.get_execution_options().get("sqlite_readonly", False)
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine

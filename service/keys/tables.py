@@ -1,0 +1,32 @@
+"""The tables of tenants and their API keys."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Base
+
+
+class TenantRow(Base):
+    """Whose everything is: no row is seen by another tenant's key."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(128), unique=True)
+    created_at: Mapped[datetime]
+
+
+class KeyRow(Base):
+    """An API key: what is public of it, and a keyed hash of what is not."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(String(40), ForeignKey("tenants.id"), index=True)
+    name: Mapped[str] = mapped_column(String(128))
+    admin: Mapped[bool]
+    digest: Mapped[str] = mapped_column(String(64))  # HMAC-SHA256 of the secret, hex
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]

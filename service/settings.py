@@ -1,0 +1,120 @@
+"""Every setting of the service and the workers: read once from `LATENTMILL_*`, frozen, and passed on."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+Bytes = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1)]
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+class Group(BaseModel):
+    """Settings that belong together: `LATENTMILL_WORK__LEASE_SECONDS=60`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(Group):
+    url: str | None = None  # none: an SQLite file in data_dir
+    busy_seconds: Seconds = 30.0  # how long a statement waits for another writer
+    connections: Count = 10
+
+
+class BrokerSettings(Group):
+    url: str = "redis://127.0.0.1:6379/0"
+    key_prefix: str = "latentmill:"
+
+
+class StorageSettings(Group):
+    url: str | None = None  # none: files in data_dir
+
+
+class ApiSettings(Group):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8321
+
+
+class WorkSettings(Group):
+    """How work items are leased, watched and published."""
+
+    lease_seconds: Seconds = 60.0
+    heartbeat_seconds: Seconds = 15.0
+    stop_poll_seconds: Seconds = 0.5
+    sweep_seconds: Seconds = 5.0
+    lost_attempts: Count = 5
+    out_of_memory_attempts: Count = 2
+    lost_delay_seconds: Annotated[float, Field(ge=0)] = 1.0  # after the first loss; doubles with each further one
+    longest_delay_seconds: Seconds = 60.0
+    republish_seconds: Seconds = 60.0
+    messages_per_slot: Count = 2
+    worker_seen_seconds: Seconds = 30.0
+    keep_finished_seconds: Seconds = 7 * 86_400.0
+
+
+class WorkerSettings(Group):
+    """How a worker uses its machine."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    slots: Count = 1  # child processes
+    threads: Count | None = None  # none: cores divided by slots
+    scratch_dir: Path | None = None  # none: the system's temporary directory
+    model_cache_bytes: Bytes = 2 * GIB
+    item_seconds: Seconds = 6 * 3600.0  # a work item that takes longer is ended
+
+
+class LimitSettings(Group):
+    """What one request may ask for; `GET /v1/limits` shows them."""
+
+    upload_bytes: Bytes = 4 * GIB
+    json_bytes: Bytes = MIB
+    decompressed_bytes: Bytes = 16 * GIB
+    rows_per_job: Count = 1_000_000_000
+    shards_per_job: Count = 100_000
+    shard_bytes: Bytes = 4 * GIB
+    rows_per_dataset: Count = 100_000_000
+    parameters: Count = 500_000_000
+    latent_size: Count = 1_048_576
+    wait_seconds: Seconds = 60.0
+    page_rows: Count = 1000
+
+
+class KeySettings(Group):
+    pepper: SecretStr | None = None  # none: a random file in data_dir, made on first use
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings()` reads the environment; nothing else does."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LATENTMILL_", env_nested_delimiter="__", frozen=True, nested_model_default_partial_update=True
+    )
+
+    data_dir: Path = Field(default_factory=lambda: Path.home() / ".latentmill")
+    database: DatabaseSettings = DatabaseSettings()
+    broker: BrokerSettings = BrokerSettings()
+    storage: StorageSettings = StorageSettings()
+    api: ApiSettings = ApiSettings()
+    work: WorkSettings = WorkSettings()
+    worker: WorkerSettings = WorkerSettings()
+    limits: LimitSettings = LimitSettings()
+    keys: KeySettings = KeySettings()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def database_url(self) -> str:
+        return self.database.url or f"sqlite:///{self.data_dir / 'latentmill.db'}"
+
+    @property
+    def files_dir(self) -> Path:
+        """Where local storage keeps its files."""
+        return self.data_dir / "files"

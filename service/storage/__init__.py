@@ -1,0 +1,1 @@
+"""Files by key, each written at once or not at all."""
