@@ -1,0 +1,1 @@
+"""The aggregate posterior: encodings of rows, and densities fitted to them."""

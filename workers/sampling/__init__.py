@@ -1,0 +1,1 @@
+"""Strategies: where the latents and the labels of row i come from."""
