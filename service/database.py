@@ -170,7 +170,10 @@ def _postgres(url: URL, settings: Settings) -> Engine:
 def _sqlite(url: URL, settings: Settings) -> Engine:
     """SQLite with a write-ahead log, every commit on the disk, and writers that queue from their first statement."""
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseFault(f"There is no place for the database: {error}") from error
     engine = create_engine(
         url,
         pool_size=settings.database.connections,

@@ -1,0 +1,211 @@
+"""Files in a directory: written under a temporary name, synced, then linked to their own."""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from latentmill.errors import NotFound, StorageFault, StorageFull
+from service.storage.storage import PIECE_BYTES, Incoming, StoredFile, checked_key
+
+INCOMING = ".incoming"  # no key can begin with a dot
+
+
+class LocalStorage:
+    """Storage in the directory `root` of one machine, or of a volume that its processes share."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, path: Path) -> None:
+        with _faults(key), path.open("rb") as source, self.receive(key) as incoming:
+            while piece := source.read(PIECE_BYTES):
+                incoming.write(piece)
+            incoming.commit()
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        with self.receive(key) as incoming:
+            incoming.write(data)
+            incoming.commit()
+
+    @contextmanager
+    def receive(self, key: str) -> Iterator[Incoming]:
+        target = self._path(key)
+        with _faults(key):
+            folder = self._root / INCOMING
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / secrets.token_hex(16)
+            file = temporary.open("xb")
+        try:
+            with file:
+                yield _LocalIncoming(key, file, temporary, target)
+        finally:
+            with _faults(key):
+                temporary.unlink(missing_ok=True)
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        path = self._path(key)
+        with _faults(key):
+            file = path.open("rb")
+        return _pieces(key, file, start, length)
+
+    @contextmanager
+    def as_file(self, key: str) -> Iterator[Path]:
+        path = self._path(key)
+        with _faults(key):
+            path.stat()
+        yield path
+
+    def size_bytes(self, key: str) -> int | None:
+        path = self._path(key)
+        with _faults(key):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        folder = self._path(prefix) if prefix else self._root
+        for path in sorted(folder.rglob("*")):
+            key = path.relative_to(self._root).as_posix()
+            if key.startswith(INCOMING):
+                continue
+            with _faults(key), suppress(FileNotFoundError):  # deleted while we look
+                status = path.stat()
+                if path.is_file():
+                    yield StoredFile(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with _faults(key):
+            path.unlink(missing_ok=True)
+            self._drop_empty(path.parent)
+
+    def delete_prefix(self, prefix: str) -> None:
+        folder = self._path(prefix)
+        with _faults(prefix):
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
+            self._drop_empty(folder.parent)
+
+    def presign(self, key: str) -> str | None:
+        return None
+
+    def check(self) -> None:
+        with _faults("check"):
+            folder = self._root / INCOMING
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / secrets.token_hex(16)
+            try:
+                probe.write_bytes(b"latentmill")
+            finally:
+                probe.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self._root / checked_key(key)
+
+    def _drop_empty(self, folder: Path) -> None:
+        """Remove folders that hold nothing any more, upwards, up to the root."""
+        while folder != self._root and self._root in folder.parents:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return
+                raise
+            folder = folder.parent
+
+
+class _LocalIncoming:
+    """A temporary file that its commit links to its key."""
+
+    def __init__(self, key: str, file: BinaryIO, temporary: Path, target: Path) -> None:
+        self._key = key
+        self._file = file
+        self._temporary = temporary
+        self._target = target
+        self._hash = hashlib.sha256()
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        with _faults(self._key):
+            self._file.write(data)
+        self._hash.update(data)
+        self._size_bytes += len(data)
+
+    def commit(self) -> None:
+        with _faults(self._key):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._link()
+            for folder in (self._target.parent, *self._target.parent.parents):
+                _sync_folder(folder)
+                if folder == self._temporary.parent.parent:
+                    break
+
+    def _link(self) -> None:
+        # A delete of the folder's last file may remove the folder between its making and the link.
+        for _ in range(10):
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(self._temporary, self._target)
+                return
+            except FileNotFoundError:
+                continue
+            except FileExistsError:
+                if _sha256_of(self._target) != self.sha256:
+                    raise StorageFault(f"{self._key} exists already, with other bytes") from None
+                return
+        raise StorageFault(f"{self._key}: its folder was removed again and again")
+
+
+def _pieces(key: str, file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:
+    left = length
+    with file, _faults(key):
+        file.seek(start)
+        while left is None or left > 0:
+            piece = file.read(PIECE_BYTES if left is None else min(left, PIECE_BYTES))
+            if not piece:
+                return
+            left = None if left is None else left - len(piece)
+            yield piece
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _faults(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no file {key}") from error
+    except OSError as error:
+        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageFault
+        raise kind(f"{key}: {error.strerror or error}") from error
