@@ -16,7 +16,7 @@ LatentmillError
 │   └── StorageFull (507), StorageFault, DatabaseFault, BrokerFault
 ├── Abandoned (500)                a work item whose workers were lost too often
 ├── Internal (500)                 a defect of Latentmill's own
-└── Unreachable, VerificationFailed, WaitTimedOut     met only on the client's side
+└── Unreachable, VerificationFailed, WaitTimedOut, NotInstalled, StartFailed     met only on the client's side
 """
 
 from typing import Any, ClassVar
@@ -319,3 +319,15 @@ class WaitTimedOut(LatentmillError):
     """It had not ended when the time given to wait was over."""
 
     code = "wait_timed_out"
+
+
+class NotInstalled(LatentmillError):
+    """A part of Latentmill is not installed here: pip install 'latentmill[all]'."""
+
+    code = "not_installed"
+
+
+class StartFailed(LatentmillError):
+    """A process of Latentmill did not start."""
+
+    code = "start_failed"

@@ -1,0 +1,37 @@
+"""Datasets: reference rows that a user uploads."""
+
+from contextlib import ExitStack
+from typing import Any, Literal
+
+from latentmill.resources.models import Model
+from latentmill.resources.resource import Collection, Resource, plain
+from latentmill.resources.uploading import labels_as_file, rows_as_file
+
+
+class Dataset(Resource):
+    """Reference rows: `rows`, `row_shape`, `labels` (counts by class), `digest`."""
+
+    path = "/v1/datasets"
+    noun = "dataset"
+
+
+class Datasets(Collection[Dataset]):
+    resource = Dataset
+
+    def add(
+        self,
+        rows: Any,
+        *,
+        labels: Any = None,
+        kind: Literal["rows", "latents"] | None = None,
+        label_column: str | None = None,
+        model: str | Model | None = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """Upload rows: a path, an array, a DataFrame, or a mapping of arrays (`mean`, `std`) for kind `latents`."""
+        with ExitStack() as opened:
+            files = {"file": opened.enter_context(rows_as_file(rows))}
+            if labels is not None:
+                files["labels"] = opened.enter_context(labels_as_file(labels))
+            fields = {"kind": kind, "label_column": label_column, "model": plain(model), "name": name}
+            return self._made(self._transport.upload(Dataset.path, fields, files))

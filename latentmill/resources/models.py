@@ -1,0 +1,24 @@
+"""Models: registered VAEs."""
+
+from os import PathLike
+from pathlib import Path
+
+from latentmill.resources.resource import Collection, Resource
+from latentmill.resources.uploading import existing_file
+from latentmill.transport import Upload
+
+
+class Model(Resource):
+    """A registered VAE: `digest`, `manifest`, `executions`."""
+
+    path = "/v1/models"
+    noun = "model"
+
+
+class Models(Collection[Model]):
+    resource = Model
+
+    def add(self, bundle: str | PathLike[str], *, name: str | None = None) -> Model:
+        """Upload a bundle; the service then inspects it."""
+        path = existing_file(Path(bundle))
+        return self._made(self._transport.upload(Model.path, {"name": name}, {"file": Upload(path, path.name)}))
