@@ -1,0 +1,1 @@
+"""The commands of `latentmill`, a noun a file."""

@@ -1,0 +1,110 @@
+"""What the command line prints: one resource, a table, progress, an error in one line."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from latentmill.errors import LatentmillError
+from latentmill.resources.resource import Resource
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")]
+
+HIDDEN = frozenset({"object", "urls"})  # of no use to someone at a terminal
+
+
+def error_console() -> Console:
+    return Console(stderr=True)
+
+
+def say(line: str) -> None:
+    """A line about what goes on, beside the output."""
+    error_console().print(Text(line), soft_wrap=True)
+
+
+def print_error(error: LatentmillError) -> None:
+    """One red line, then the fields that are wrong."""
+    console = error_console()
+    console.print(Text.assemble(("error: ", "bold red"), (error.detail, "red")), soft_wrap=True)
+    for field in error.errors:
+        if field.message != error.detail:
+            console.print(Text(f"  {field.pointer}: {field.message}"), soft_wrap=True)
+    if error.request_id:
+        console.print(Text(f"  request {error.request_id}", style="dim"), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_resource(resource: Resource, as_json: bool) -> None:
+    """All fields of one resource."""
+    if as_json:
+        print_json(resource.data)
+        return
+    console = Console()
+    for name, value in resource.data.items():
+        if name not in HIDDEN and value not in (None, [], {}):
+            shown = value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+            console.print(Text.assemble((f"{name:<16}", "bold"), str(shown)), soft_wrap=True)
+
+
+def print_list(resources: Sequence[Resource], columns: Sequence[str], as_json: bool) -> None:
+    """One line a resource; `columns` beside id, name and state."""
+    if as_json:
+        print_json([resource.data for resource in resources])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "name", "state", *columns, "created"):
+        table.add_column(name, no_wrap=name in ("id", "state"))
+    for resource in resources:
+        cells = (resource.id, resource.name, resource.state, *(_cell(resource.data, column) for column in columns))
+        created = str(resource.data.get("created_at", ""))[:19].replace("T", " ")
+        table.add_row(*(Text(str(cell if cell is not None else "")) for cell in cells), created)
+    Console().print(table)
+
+
+def print_warnings(resource: Resource) -> None:
+    for warning in resource.warnings:
+        error_console().print(Text.assemble(("warning: ", "bold yellow"), warning), soft_wrap=True)
+
+
+@contextmanager
+def rows_bar(what: str, total: int) -> Iterator[Progress]:
+    """A bar that counts rows; its only task is number 0."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=error_console(), transient=True) as progress:
+        progress.add_task(what, total=total)
+        yield progress
+
+
+@contextmanager
+def bytes_bar(what: str) -> Iterator[Progress]:
+    """A bar that counts bytes; its only task is number 0."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=error_console(), transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield progress
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[None]:
+    with error_console().status(Text(what)):
+        yield
+
+
+def _cell(data: dict[str, Any], column: str) -> str:
+    """The value at `a.b` of a resource."""
+    value: Any = data
+    for name in column.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        return str(value.get("kind", ""))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value or "")

@@ -1,0 +1,59 @@
+"""`latentmill datasets`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from latentmill.client import Client
+from latentmill.commands.console import AsJson, Limit, print_list, print_resource, print_warnings, say, spinner
+
+app = typer.Typer(help="Reference rows: add, list, show, delete.", no_args_is_help=True)
+
+DatasetReference = Annotated[str, typer.Argument(metavar="DATASET", help="Id or name.")]
+ExistingFile = typer.Argument(exists=True, dir_okay=False, help="npz, npy, idx, idx.gz, csv or parquet.")
+
+
+@app.command()
+def add(
+    file: Annotated[Path, ExistingFile],
+    labels: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="One label per row.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="The column of FILE that holds the labels.")] = None,
+    kind: Annotated[
+        Literal["rows", "latents"], typer.Option(help="latents: arrays mean and std instead of rows.")
+    ] = "rows",
+    model: Annotated[str | None, typer.Option(help="The model whose table columns the rows have.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name to call it by instead of its id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload rows and wait until they are read."""
+    with Client() as client:
+        with spinner(f"uploading and reading {file.name}"):
+            added = client.datasets.add(
+                file, labels=labels, kind=kind, label_column=label_column, model=model, name=name
+            )
+            dataset = added.wait()
+        print_warnings(dataset)
+        print_resource(dataset, as_json)
+
+
+@app.command("list")
+def list_datasets(limit: Limit = 50, as_json: AsJson = False) -> None:
+    """List datasets, newest first."""
+    with Client() as client:
+        print_list(client.datasets.list(limit), ("kind", "rows", "row_shape"), as_json)
+
+
+@app.command()
+def show(dataset: DatasetReference, as_json: AsJson = False) -> None:
+    """Show one dataset: rows, shape, labels."""
+    with Client() as client:
+        print_resource(client.datasets.get(dataset), as_json)
+
+
+@app.command()
+def delete(dataset: DatasetReference) -> None:
+    """Delete a dataset that no live fit or job needs."""
+    with Client() as client:
+        client.datasets.delete(dataset)
+    say(f"deleted {dataset}")

@@ -1,0 +1,65 @@
+"""`latentmill generate`: a job from request to verified files."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from latentmill.client import Client
+from latentmill.commands.console import say
+from latentmill.commands.jobs import download_shown, resumable, verify_shown, wait_shown
+
+StrategyName = Literal["prior", "aggregate", "posterior", "auto"]
+FormatName = Literal["npz", "parquet", "safetensors", "csv", "webdataset", "mds"]
+NEEDS = {"aggregate": "fit", "posterior": "dataset", "auto": "dataset"}
+
+
+def generate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id or name.")],
+    strategy: Annotated[StrategyName, typer.Option(help="How latents are chosen.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows to make.")],
+    fit: Annotated[str | None, typer.Option(help="aggregate: the fit to draw from.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="posterior, auto: the dataset.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same rows.")] = None,
+    format: Annotated[FormatName | None, typer.Option(help="Of the files; by kind of rows when left out.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Below 1: nearer the middle; above: wider.")] = None,
+    labels: Annotated[Literal["balanced", "as_fitted"] | None, typer.Option(help="How labels are shared out.")] = None,
+    output: Annotated[Literal["mean", "sample"] | None, typer.Option(help="The decoder's mean, or a draw.")] = None,
+    include_latents: Annotated[bool, typer.Option("--include-latents", help="Write the latents too.")] = False,
+    shard_rows: Annotated[int | None, typer.Option(min=1, help="Rows per file.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name to call the job by instead of its id.")] = None,
+    out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for the files; the job's id.")] = None,
+) -> None:
+    """Make rows: submit, wait, download, verify. Ctrl-C leaves the job running and says how to go on."""
+    chosen = strategy_of(strategy, fit=fit, dataset=dataset, temperature=temperature, labels=labels)
+    with Client() as client:
+        job = client.jobs.create(
+            model,
+            strategy=chosen,
+            rows=rows,
+            seed=seed,
+            format=format,
+            output=output,
+            include_latents=include_latents,
+            shard_rows=shard_rows,
+            name=name,
+        )
+        folder = out if out is not None else Path(job.id)
+        with resumable(job, folder):
+            wait_shown(job)
+            download_shown(job, folder)
+            verified = verify_shown(folder)
+    say(f"{folder}: {verified.rows:,} rows in {verified.files:,} files, all verified (job {job.id}, seed {job.seed})")
+
+
+def strategy_of(strategy: StrategyName, *, fit: str | None, dataset: str | None, **numbers: Any) -> dict[str, Any]:
+    """The strategy object that the options mean; the service checks the rest."""
+    given = {"fit": fit, "dataset": dataset}
+    needed = NEEDS.get(strategy)
+    if needed is not None and given[needed] is None:
+        raise typer.BadParameter(f"--strategy {strategy} needs --{needed}", param_hint=f"--{needed}")
+    for option, value in given.items():
+        if value is not None and option != needed:
+            raise typer.BadParameter(f"--strategy {strategy} takes no --{option}", param_hint=f"--{option}")
+    wanted = {"kind": strategy, **given, **numbers}
+    return {field: value for field, value in wanted.items() if value is not None}

@@ -1,0 +1,113 @@
+"""`latentmill up`, `demo`, and the single processes of the scaled mode."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+
+from latentmill.commands.console import say
+from latentmill.processes import SERVICE_NEEDS, WORKERS_NEED, require, service_command, worker_command
+from latentmill.settings import child_environment
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
+DeviceName = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where models run.")]
+
+keys = typer.Typer(help="API keys, made and revoked on the database.", no_args_is_help=True)
+
+
+def up(
+    data_dir: Annotated[Path | None, typer.Option(file_okay=False, help="Where everything is kept.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8321,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that generate.")] = None,
+    device: DeviceName = None,
+) -> None:
+    """Run everything on this machine, until Ctrl-C. Prints the URL and the key; clients here find them by themselves."""
+    from latentmill.stack import Stack
+    from latentmill.stack import up as run_until_stopped
+
+    run_until_stopped(Stack(data_dir=data_dir, host=host, port=port, workers=workers, device=device, say=say))
+
+
+def demo(
+    out: Annotated[Path, typer.Option(file_okay=False, help="Where datasets and picture go.")] = Path(
+        "latentmill-demo"
+    ),
+) -> None:
+    """The main job on real data, end to end: register, fit, generate, compare."""
+    require("demo", (*SERVICE_NEEDS, *WORKERS_NEED, "PIL"))
+    from latentmill.demo import run
+
+    raise typer.Exit(run(out))
+
+
+def api(host: Host = "127.0.0.1", port: Port = 8321) -> None:
+    """The HTTP service alone."""
+    require("api", SERVICE_NEEDS)
+    _become(service_command("api", "--host", host, "--port", str(port)))
+
+
+def worker(
+    queue: Annotated[
+        Literal["compute", "prompt"], typer.Argument(help="compute: shards, fits; prompt: inspections, previews.")
+    ] = "compute",
+    device: DeviceName = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="Processes that work at once.")] = None,
+) -> None:
+    """One worker."""
+    require("worker", WORKERS_NEED)
+    changes: dict[str, str | None] = {}
+    if device is not None:
+        changes["LATENTMILL_WORKER__DEVICE"] = device
+    if slots is not None:
+        changes["LATENTMILL_WORKER__SLOTS"] = str(slots)
+    _become(worker_command(queue), changes)
+
+
+def beat() -> None:
+    """The loop that finds lost work; one is enough, several do no harm."""
+    require("beat", SERVICE_NEEDS)
+    _become(service_command("beat"))
+
+
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    require("migrate", SERVICE_NEEDS)
+    _become(service_command("migrate"))
+
+
+@keys.command()
+def create(
+    admin: Annotated[bool, typer.Option("--admin", help="A key that may do everything.")] = False,
+    tenant: Annotated[str | None, typer.Option(help="Whose key it is; made when it is new.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
+) -> None:
+    """Make a key. It is printed once and stored as a hash."""
+    arguments = ["--admin"] if admin else []
+    for option, value in (("--tenant", tenant), ("--name", name)):
+        arguments += [option, value] if value is not None else []
+    _keys("create", *arguments)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the keys, without their secrets."""
+    _keys("list")
+
+
+@keys.command()
+def revoke(key_id: Annotated[str, typer.Argument(metavar="KEY_ID")]) -> None:
+    """End a key."""
+    _keys("revoke", key_id)
+
+
+def _keys(*arguments: str) -> NoReturn:
+    require("keys", SERVICE_NEEDS)
+    _become(service_command("keys", *arguments))
+
+
+def _become(command: list[str], changes: dict[str, str | None] | None = None) -> NoReturn:
+    """Replace this process, so that signals and the exit status are the command's own."""
+    os.execvpe(command[0], command, child_environment(changes or {}))
