@@ -143,6 +143,16 @@ class Database:
 
 
 @contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The database for as long as the block runs."""
+    database = Database(settings)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
 def _faults() -> Iterator[None]:
     try:
         yield

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from service.database import Database
+from service.database import Database, open_database
 from service.settings import Settings
 
 ADVISORY_LOCK = 0x6C6D696C  # on Postgres, while migrations run
@@ -19,7 +19,7 @@ ADVISORY_LOCK = 0x6C6D696C  # on Postgres, while migrations run
 
 def upgrade(settings: Settings) -> None:
     """Apply all migrations that the database lacks, in one transaction; safe when several processes do it at once."""
-    with _opened(settings) as database, _migrating(database) as connection:
+    with open_database(settings) as database, _migrating(database) as connection:
         command.upgrade(_config(connection), "head")
 
 
@@ -40,7 +40,7 @@ def current(database: Database) -> str | None:
 def make_revision(settings: Settings, message: str) -> Path:
     """Write a revision with the difference between the tables in the code and the database, to be tidied by hand."""
     known = len(list(ScriptDirectory.from_config(_config()).walk_revisions()))
-    with _opened(settings) as database, _migrating(database) as connection:
+    with open_database(settings) as database, _migrating(database) as connection:
         script = command.revision(_config(connection), message=message, autogenerate=True, rev_id=f"{known + 1:04d}")
     if script is None or isinstance(script, list):
         raise RuntimeError("one revision was asked for")
@@ -63,15 +63,6 @@ def _config(connection: Connection | None = None) -> Config:
     config.stdout = sys.stderr  # Alembic speaks of the files that it writes
     config.attributes["connection"] = connection
     return config
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Database]:
-    database = Database(settings)
-    try:
-        yield database
-    finally:
-        database.dispose()
 
 
 @contextmanager

@@ -202,7 +202,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_work_items"),
     )
     op.create_index(
-        "ix_work_items_busy", "work_items", ["queue", "tenant_id", "job_id"], sqlite_where=BUSY, postgresql_where=BUSY
+        "ix_work_items_busy", "work_items", ["tenant_id", "subject_id"], sqlite_where=BUSY, postgresql_where=BUSY
     )
     op.create_index("ix_work_items_finished", "work_items", ["finished_at"])
     op.create_index("ix_work_items_job", "work_items", ["job_id", "state"])
@@ -211,7 +211,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_work_items_waiting",
         "work_items",
-        ["queue", "tenant_id", "priority", "job_id", "index"],
+        ["queue", "tenant_id", "priority", "subject_id", "index"],
         sqlite_where=WAITING,
         postgresql_where=WAITING,
     )

@@ -43,11 +43,13 @@ class LocalStorage:
             temporary = folder / secrets.token_hex(16)
             file = temporary.open("xb")
         try:
-            with file:
-                yield _LocalIncoming(key, file, temporary, target)
+            yield _LocalIncoming(key, file, temporary, target)
         finally:
             with _faults(key):
-                temporary.unlink(missing_ok=True)
+                try:
+                    file.close()  # writes what is buffered, and fails again on a full disk
+                finally:
+                    temporary.unlink(missing_ok=True)
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         path = self._path(key)

@@ -12,6 +12,7 @@ from service.work.items import (
     live_items,
     request_stop,
 )
+from service.work.publisher import Publisher
 from service.work.tables import Kind, LockRow, NeedRow, WorkerRow, WorkItemRow
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LockRow",
     "NeedRow",
     "NewItem",
+    "Publisher",
     "Stopped",
     "WorkItemRow",
     "WorkerRow",

@@ -3,10 +3,10 @@
 from typing import Literal, NamedTuple, cast
 
 from sqlalchemy import ColumnElement, Select, and_, delete, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.work.tables import NeedRow
+from service.work.upsert import upsert
 
 ResourceKind = Literal["model", "dataset", "encoding", "fit", "report", "job"]
 
@@ -27,16 +27,13 @@ def need(session: Session, dependent: Named, needed: Named, *, settled: bool = F
     The caller holds a lock on the needed resource's row (`with_for_update(read=True)`): otherwise it may settle
     unseen between the look at its state and this.
     """
-    values = {
+    keys = {
         "dependent_kind": dependent[0],
         "dependent_id": dependent[1],
         "needed_kind": needed[0],
         "needed_id": needed[1],
     }
-    state = {"settled": settled, "live": True}
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert(NeedRow).values(values | state)
-    session.execute(statement.on_conflict_do_update(index_elements=list(values), set_=state))
+    session.execute(upsert(session, NeedRow, keys=keys, values={"settled": settled, "live": True}))
 
 
 def waiting_on(session: Session, dependent: Named) -> list[Resource]:

@@ -11,9 +11,11 @@ from service.database import Base
 Kind = Literal["inspect", "read", "encode", "fit", "report", "shard", "finalize", "preview"]
 State = Literal["pending", "leased", "done", "failed", "cancelled"]
 
+# Conditions are written out: with parameters in them the planners do not find the partial indexes.
 LIVE = text("state IN ('pending', 'leased')")
 LIVE_WHOLE = text("state IN ('pending', 'leased') AND \"index\" IS NULL")
 WAITING = text("state = 'pending' AND published_at IS NULL")
+PUBLISHED = text("state = 'pending' AND published_at IS NOT NULL")
 BUSY = text("state = 'leased' OR (state = 'pending' AND published_at IS NOT NULL)")
 
 
@@ -72,12 +74,12 @@ class WorkItemRow(Base):
             "queue",
             "tenant_id",
             "priority",
-            "job_id",
+            "subject_id",
             "index",
             sqlite_where=WAITING,
             postgresql_where=WAITING,
         ),
-        Index("ix_work_items_busy", "queue", "tenant_id", "job_id", sqlite_where=BUSY, postgresql_where=BUSY),
+        Index("ix_work_items_busy", "tenant_id", "subject_id", sqlite_where=BUSY, postgresql_where=BUSY),
         Index("ix_work_items_lease", "state", "lease_until"),
         Index("ix_work_items_job", "job_id", "state"),
         Index("ix_work_items_subject", "subject_id"),

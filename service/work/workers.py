@@ -1,26 +1,18 @@
 """The workers that are alive: they say so themselves, every few seconds."""
 
-from typing import Any
-
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.database import database_time
 from service.work.tables import WorkerRow
+from service.work.upsert import upsert
 
 
 def announce(session: Session, *, name: str, device_kind: str, queues: list[str], slots: int) -> None:
     """The worker `name` lives, on a device of this kind, and takes `slots` items at a time from `queues`."""
-    said: dict[str, Any] = {
-        "device_kind": device_kind,
-        "queues": queues,
-        "slots": slots,
-        "seen_at": database_time(),
-    }
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert(WorkerRow).values(name=name, started_at=database_time(), **said)
-    session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=said))
+    said = {"device_kind": device_kind, "queues": queues, "slots": slots, "seen_at": database_time()}
+    once = {"started_at": database_time()}
+    session.execute(upsert(session, WorkerRow, keys={"name": name}, values=said, once=once))
 
 
 def depart(session: Session, *, name: str) -> None:
