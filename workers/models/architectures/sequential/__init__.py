@@ -1,0 +1,1 @@
+"""The architecture `sequential`: steps of allow-listed layers, each a module with checked numbers."""

@@ -1,0 +1,110 @@
+"""What a worker does with a newly uploaded bundle: open it, run it, measure it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentmill.errors import InvalidBundle
+from latentmill.specs import ImageRows, MeasuredExecution, TableRows, VaeManifest
+from workers.devices import DeviceKind
+from workers.models.bundle import open_bundle
+from workers.models.limits import DEFAULT_LIMITS, BundleLimits
+from workers.models.measuring import measure
+from workers.models.vae import TorchVae, load_vae
+
+_ROWS = 8
+_SEED = 0
+_PROBABILITY_SLACK = 1e-3
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What an accepted bundle is, how fast it decodes on each device, and what its owner should know."""
+
+    manifest: VaeManifest
+    executions: dict[str, MeasuredExecution]
+    warnings: list[str]
+
+
+def inspect_bundle(
+    path: Path, *, devices: list[DeviceKind], threads: int, limits: BundleLimits = DEFAULT_LIMITS
+) -> Inspection:
+    """Open the bundle at `path`, run it on seeded input and measure it on `devices`; InvalidBundle where it fails."""
+    bundle = open_bundle(path, limits=limits)
+    vae = load_vae(bundle)
+    warnings = [*_check_decoder(vae), *_check_encoder(vae)]
+    executions: dict[str, MeasuredExecution] = {}
+    for device in devices:
+        measured = measure(
+            load_vae(bundle, device=device), device, threads=threads, row_bytes=row_bytes(bundle.manifest)
+        )
+        if measured is None:
+            warnings.append(f"A batch of 64 rows does not fit into the memory of this worker's device {device}.")
+        else:
+            executions[device] = measured
+    if not executions:
+        raise InvalidBundle(
+            f"A batch of 64 rows does not fit into the memory of any device here ({', '.join(devices)}); "
+            "make the decoder's widest layers narrower."
+        )
+    return Inspection(bundle.manifest, executions, warnings)
+
+
+def row_bytes(manifest: VaeManifest) -> int:
+    """Bytes of one delivered row before compression."""
+    rows = manifest.rows
+    if isinstance(rows, TableRows):
+        return 8 * len(rows.columns)
+    values = torch.Size(rows.shape).numel()
+    return values if isinstance(rows, ImageRows) and rows.dtype == "uint8" else 4 * values
+
+
+def _labels(vae: TorchVae) -> Tensor | None:
+    """Every class in turn, so that an embedding of too few is found."""
+    labels = vae.manifest.labels
+    return None if labels is None else torch.arange(_ROWS) % len(labels.classes)
+
+
+def _check_decoder(vae: TorchVae) -> list[str]:
+    """Decoded values of N(0, I) draws are finite; for a Bernoulli likelihood they look like probabilities."""
+    noise = torch.randn(_ROWS, vae.manifest.latent.size, generator=torch.Generator().manual_seed(_SEED))
+    rows, std = vae.decode_with_std(noise, _labels(vae))
+    _refuse_infinite(rows, "decoder gives", "latents drawn from N(0, I)")
+    if std is not None:
+        _refuse_infinite(std, "decoder's std has", "latents drawn from N(0, I)")
+    low, high = float(rows.min()), float(rows.max())
+    if vae.manifest.likelihood.kind == "bernoulli" and (low < -_PROBABILITY_SLACK or high > 1 + _PROBABILITY_SLACK):
+        return [
+            f"The likelihood is bernoulli, but decoded values reach from {low:.3g} to {high:.3g}: if the decoder "
+            "returns logits, end it with a Sigmoid and export it again."
+        ]
+    return []
+
+
+def _check_encoder(vae: TorchVae) -> list[str]:
+    """Mean and std of seeded rows within the declared range are finite."""
+    if vae.manifest.encoder is None:
+        return []
+    declared = vae.manifest.rows
+    generator = torch.Generator().manual_seed(_SEED)
+    if isinstance(declared, ImageRows):
+        low, high = declared.range
+        rows = low + (high - low) * torch.rand(_ROWS, *declared.shape, generator=generator)
+    else:
+        rows = torch.randn(_ROWS, *declared.shape, generator=generator)
+    mean, std = vae.encode(rows, _labels(vae))
+    _refuse_infinite(mean, "encoder's mean has", "random rows")
+    scale = vae.manifest.encoder.scale
+    if not bool(torch.isfinite(std).all()):
+        return [
+            f"The encoder's std, read from its {scale.replace('_', ' ')}, is not finite on random rows: is the scale "
+            f"really {scale!r}? An encoding of real rows with such values is refused."
+        ]
+    return []
+
+
+def _refuse_infinite(values: Tensor, what: str, given: str) -> None:
+    if bad := int((~torch.isfinite(values)).sum()):
+        raise InvalidBundle(f"The {what} {bad:,} of {values.numel():,} values that are NaN or infinite for {given}.")

@@ -1,0 +1,24 @@
+"""What a bundle may be at most. A bundle beyond a bound is refused; nothing is ever cut to fit."""
+
+from dataclasses import dataclass
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class BundleLimits:
+    """Bounds on one bundle: on its files, its weights, its program, and on what decoding one row may need."""
+
+    manifest_bytes: int = 4 * MEBIBYTE
+    weights_bytes: int = 2048 * MEBIBYTE
+    prior_bytes: int = 64 * MEBIBYTE
+    header_bytes: int = 4 * MEBIBYTE
+    compression_ratio: int = 100
+    parameters: int = 500_000_000
+    tensors: int = 20_000
+    steps: int = 4_096
+    step_values: int = 2**26
+    program_values: int = 2**30
+
+
+DEFAULT_LIMITS = BundleLimits()

@@ -1,0 +1,71 @@
+"""How fast a model decodes on a device, and with which batch: the execution that its jobs will use."""
+
+import gc
+import os
+import time
+
+import torch
+
+from latentmill.specs import Execution, MeasuredExecution
+from workers.devices import DeviceKind, device_name, execution_versions, pin_execution
+from workers.models.vae import TorchVae
+
+_CANDIDATES = (64, 128, 256, 512, 1024)
+_SECONDS_AT_MOST = 1.5
+_REPEATS = 3
+_MEMORY_SHARE = 0.25  # of what the device has: others work on it too
+_WORTH_A_LARGER_BATCH = 1.05
+_LIVE_VALUES = 3  # a layer's input, its output, and what its kernel sets aside
+
+
+def measure(vae: TorchVae, device: DeviceKind, *, threads: int, row_bytes: int) -> MeasuredExecution | None:
+    """The fastest of a few batch sizes; the smaller of two that differ little. None if not even the least fits."""
+    fits = int(_MEMORY_SHARE * _memory_bytes(device)) // (4 * _LIVE_VALUES * vae.values_per_row)
+    candidates = [batch for batch in _CANDIDATES if batch <= fits]
+    threads_before = torch.get_num_threads()
+    best: MeasuredExecution | None = None
+    deadline = time.monotonic() + _SECONDS_AT_MOST
+    try:
+        for batch in candidates:
+            execution = _execution(device, batch, threads)
+            pin_execution(execution)
+            speed = _rows_per_s(vae, batch, deadline)
+            if best is None or speed > _WORTH_A_LARGER_BATCH * best.rows_per_s:
+                best = MeasuredExecution(execution=execution, rows_per_s=speed, bytes_per_row=row_bytes)
+            if time.monotonic() > deadline:
+                break
+    finally:
+        torch.set_num_threads(threads_before)
+        gc.collect()
+    return best
+
+
+def _execution(device: DeviceKind, batch_rows: int, threads: int) -> Execution:
+    return Execution(
+        device=device,
+        device_name=device_name(device),
+        engine="torch",
+        batch_rows=batch_rows,
+        threads=threads,
+        versions=execution_versions(device),
+    )
+
+
+def _rows_per_s(vae: TorchVae, batch: int, deadline: float) -> float:
+    """Rows per second of the fastest of a few batches, after one that warms up unless that alone took long."""
+    latents = torch.randn(batch, vae.manifest.latent.size, generator=torch.Generator().manual_seed(0))
+    labels = None if vae.manifest.labels is None else torch.zeros(batch, dtype=torch.int64)
+    seconds = []
+    for _ in range(1 + _REPEATS):
+        start = time.perf_counter()
+        vae.decode(latents, labels).sum().item()  # the sum waits for a device that works on its own
+        seconds.append(time.perf_counter() - start)
+        if time.monotonic() > deadline:
+            break
+    return batch / max(min(seconds), 1e-9)
+
+
+def _memory_bytes(device: DeviceKind) -> int:
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
