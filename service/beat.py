@@ -35,7 +35,7 @@ def sweep_until(ending: threading.Event, settings: Settings) -> None:
     """Sweep every `sweep_seconds` until `ending` is set; an error is logged and the next sweep tries again."""
     database, queue = Database(settings), Queue(settings)
     publisher = Publisher(database, queue, settings)
-    outcomes = Outcomes(open_storage(settings))
+    outcomes = Outcomes(open_storage(settings), settings)
     owner = f"{socket.gethostname()}/{os.getpid()}"
     while not ending.is_set():
         try:

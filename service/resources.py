@@ -1,12 +1,31 @@
 """What every resource has in the database: owner, unique name, state, error, and a mark when it is deleted."""
 
+import base64
+import binascii
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ForeignKey, Index, String, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from latentmill.errors import (
+    FieldError,
+    Gone,
+    InUse,
+    InvalidRequest,
+    LatentmillError,
+    NameTaken,
+    NotFound,
+    NotReady,
+    Problem,
+)
+from service.database import Base
+from service.work import WorkItemRow, needs
 
 UNDELETED = text("deleted_at IS NULL")
+UNUSABLE = frozenset({"rejected", "failed"})
 
 
 class ResourceColumns:
@@ -24,6 +43,126 @@ class ResourceColumns:
     deleted_at: Mapped[datetime | None]
 
 
+ResourceRow = TypeVar("ResourceRow", bound=ResourceColumns)
+
+
 def unique_among_undeleted(name: str, *columns: str) -> Index:
     """A unique index over `columns` of the rows that are not deleted."""
     return Index(name, *columns, unique=True, sqlite_where=UNDELETED, postgresql_where=UNDELETED)
+
+
+def find(
+    session: Session, table: type[ResourceRow], tenant_id: str, reference: str, *, lock: bool = False
+) -> ResourceRow:
+    """The tenant's resource with this id or name. With `lock` it cannot change before the transaction ends."""
+    mine = select(table).where(table.tenant_id == tenant_id)
+    if lock:
+        mine = mine.with_for_update(read=True)
+    row = session.execute(mine.where(table.id == reference)).scalar_one_or_none()
+    if row is None:
+        named = mine.where(table.name == reference, table.deleted_at.is_(None))
+        row = session.execute(named).scalar_one_or_none()
+    if row is None:
+        raise NotFound(f"There is nothing under the id or name {reference!r}.")
+    if row.deleted_at is not None:
+        raise Gone(f"{row.id} was deleted.")
+    return row
+
+
+def find_needed(
+    session: Session, table: type[ResourceRow], tenant_id: str, reference: str, *, pointer: str, lock: bool
+) -> ResourceRow:
+    """The resource that a request names at `pointer`: it must be ready, or on its way to it."""
+    try:
+        row = find(session, table, tenant_id, reference, lock=lock)
+    except NotFound as error:
+        raise NotFound(error.detail, pointer=pointer) from error
+    except Gone as error:
+        raise NotReady(error.detail, pointer=pointer) from error
+    if row.state in UNUSABLE:
+        reason = f": {row.error['detail']}" if row.error else ""
+        raise NotReady(f"{row.id} is {row.state}{reason}", pointer=pointer)
+    return row
+
+
+def insert(session: Session, row: Base) -> bool:
+    """Insert `row`; False when a unique index refuses it, and then nothing has changed."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+            session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+def check_name(session: Session, table: type[ResourceRow], tenant_id: str, name: str | None) -> None:
+    """Raises NameTaken when an undeleted resource of this kind has the name."""
+    if name is None:
+        return
+    taken = select(table.id).where(table.tenant_id == tenant_id, table.name == name, table.deleted_at.is_(None))
+    if (holder := session.execute(taken).scalar_one_or_none()) is not None:
+        raise name_taken(name, holder)
+
+
+def name_taken(name: str | None, holder: str | None = None) -> LatentmillError:
+    """The error for a name that is in use."""
+    by = f" {holder} has it;" if holder else ""
+    return NameTaken(f"The name {name!r} is taken:{by} choose another or delete that one.", pointer="/name")
+
+
+def refuse_if_needed(session: Session, needed: needs.Named) -> None:
+    """Raises InUse, with the ids, when a live job, fit or report needs the resource that is to be deleted."""
+    # An encoding needs its model and its dataset for those who need the encoding, and they are listed themselves.
+    users = [dependent.id for dependent in needs.dependents_of(session, needed) if dependent.kind != "encoding"]
+    if users:
+        raise InUse(
+            f"{needed[1]} is needed by {', '.join(users)}.",
+            errors=[FieldError(pointer="", message=user) for user in users],
+        )
+
+
+def page(
+    session: Session,
+    table: type[ResourceRow],
+    tenant_id: str,
+    *,
+    limit: int,
+    cursor: str | None,
+    where: Sequence[ColumnElement[bool]] = (),
+) -> tuple[list[ResourceRow], str | None]:
+    """The tenant's undeleted resources, newest first (ids sort by time), and the cursor of the next page."""
+    statement = select(table).where(table.tenant_id == tenant_id, table.deleted_at.is_(None), *where)
+    if cursor is not None:
+        statement = statement.where(table.id < read_cursor(cursor))
+    rows = list(session.execute(statement.order_by(table.id.desc()).limit(limit + 1)).scalars())
+    return rows[:limit], write_cursor(rows[limit - 1].id) if len(rows) > limit else None
+
+
+def write_cursor(position: str) -> str:
+    """`position` in a form that says: do not take this apart."""
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> str:
+    """The position that `write_cursor` was given."""
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise InvalidRequest(
+            "This is no cursor of ours; take `next_cursor` of the page before.", pointer="/cursor"
+        ) from error
+
+
+def stored(problem: Problem) -> dict[str, Any]:
+    """A problem as a resource's `error` column holds it."""
+    return problem.model_dump(mode="json")
+
+
+def waits_out(session: Session, subject_id: str) -> str | None:
+    """What a work item of the resource waits out: a full disk, a broker that is away."""
+    statement = select(WorkItemRow.waiting).where(
+        WorkItemRow.subject_id == subject_id, WorkItemRow.state == "pending", WorkItemRow.waiting.is_not(None)
+    )
+    waiting = session.execute(statement.limit(1)).scalar_one_or_none()
+    return f"{waiting['code']}: {waiting['detail']}" if waiting is not None else None

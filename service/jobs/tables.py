@@ -40,7 +40,7 @@ class JobRow(ResourceColumns, Base):
     next_shard: Mapped[int]  # shards from here on have no work item yet
     open_shards: Mapped[int]  # shards with a live work item
     event_number: Mapped[int]
-    progress_at: Mapped[datetime | None]  # of the last progress event
+    progress_at: Mapped[datetime | None]  # of the newest commit
 
     executions: Mapped[list[Any]]  # those that shards were really made under
     files: Mapped[dict[str, Any]]  # name -> key, bytes, sha256 of manifest.json, SHA256SUMS, README.md

@@ -1,0 +1,111 @@
+"""What leaves the service: resources, pages and their headers."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from latentmill.errors import LimitExceeded, Problem
+from service.resources import ResourceColumns
+
+Item = TypeVar("Item")
+POLL_SECONDS = 0.3
+RETRY_AFTER_SECONDS = 1
+
+
+class Resource(BaseModel):
+    """What every resource shows of itself."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    object: str
+    id: str
+    name: str | None
+    state: str
+    created_at: datetime
+    finished_at: datetime | None
+    error: Problem | None
+    warnings: list[str]
+    metadata: dict[str, str]
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list, and how to get the next."""
+
+    data: list[Item]
+    next_cursor: str | None
+    has_more: bool
+
+
+class Deleted(BaseModel):
+    """That a resource is deleted; its address answers 410 from now on."""
+
+    object: str
+    id: str
+    deleted: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A JSON answer before it is sent, in a form that can be stored and sent again."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        return JSONResponse(self.body, self.status, self.headers)
+
+
+def resource_fields(row: ResourceColumns, kind: str) -> dict[str, Any]:
+    """The fields of `Resource`, from the row."""
+    return {
+        "object": kind,
+        "id": row.id,
+        "name": row.name,
+        "state": row.state,
+        "created_at": row.created_at,
+        "finished_at": row.finished_at,
+        "error": row.error,
+        "warnings": row.warnings,
+        "metadata": row.metadata_,
+    }
+
+
+def shown(resource: BaseModel) -> dict[str, Any]:
+    """A resource as JSON types."""
+    return resource.model_dump(mode="json")
+
+
+def page_of(items: list[Item], next_cursor: str | None) -> Page[Item]:
+    """`items` as a page."""
+    return Page(data=items, next_cursor=next_cursor, has_more=next_cursor is not None)
+
+
+def created(resource: Resource, *, path: str, new: bool) -> Answer:
+    """202 for something that was begun, 200 for something that was there."""
+    headers = {"Location": path}
+    if new:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return Answer(202 if new else 200, shown(resource), headers)
+
+
+async def waited(
+    read: Callable[[], Item], settled: Callable[[Item], bool], wait: float | None, longest_seconds: float
+) -> Item:
+    """What `read` gives once it is `settled`, or when `wait` seconds are over."""
+    if wait is not None and wait > longest_seconds:
+        raise LimitExceeded(f"wait is at most {longest_seconds:g} seconds; ask again after it", pointer="/wait")
+    ends = time.monotonic() + (wait or 0)
+    while True:
+        item = await run_in_threadpool(read)
+        remaining = ends - time.monotonic()
+        if settled(item) or remaining <= 0:
+            return item
+        await asyncio.sleep(min(POLL_SECONDS, remaining))

@@ -1,0 +1,180 @@
+"""The verbs of datasets: the only code that changes their rows."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from latentmill.errors import Gone, Problem
+from latentmill.specs import digest_of
+from service import work
+from service.database import database_now, new_id
+from service.datasets.tables import DatasetRow
+from service.resources import check_name, find, insert, name_taken, refuse_if_needed, stored
+from service.work import Claim
+
+SETTLED = frozenset({"ready", "rejected"})
+DatasetKind = Literal["rows", "latents"]
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """One uploaded file: where it lies, and what was counted while it came."""
+
+    key: str
+    filename: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DatasetUpload:
+    """All that a user said and sent."""
+
+    file: DatasetFile
+    kind: DatasetKind = "rows"
+    labels: DatasetFile | None = None
+    label_column: str | None = None
+    name: str | None = None
+
+    def digest(self) -> str:
+        """Equal for the same bytes with the same options; a file's name says how it is read, so it counts."""
+        labels = [self.labels.sha256, self.labels.filename] if self.labels else None
+        file = [self.file.sha256, self.file.filename]
+        return digest_of([file, self.kind, labels, self.label_column, self.name])
+
+
+@dataclass(frozen=True)
+class DatasetReading:
+    """What a worker reads."""
+
+    dataset_id: str
+    kind: DatasetKind
+    key: str
+    labels_key: str | None
+    filename: str
+    label_column: str | None
+    labels_filename: str | None
+
+
+def add(session: Session, tenant_id: str, upload: DatasetUpload) -> tuple[DatasetRow, bool]:
+    """The dataset of these bytes with these options, and whether it is read anew."""
+    row = _same(session, tenant_id, upload.digest())
+    if row is None:
+        check_name(session, DatasetRow, tenant_id, upload.name)
+        row = DatasetRow(
+            id=new_id("dat"), tenant_id=tenant_id, name=upload.name, warnings=[], metadata_={},
+            created_at=database_now(session), request_digest=upload.digest(), kind=upload.kind,
+            label_column=upload.label_column,
+        )  # fmt: skip
+        _begin(row, upload)
+        if not insert(session, row):
+            # Another request won the race since we looked: with the same bytes, or with the name alone.
+            row = _same(session, tenant_id, upload.digest())
+            if row is None:
+                raise name_taken(upload.name)
+            return row, False
+    elif row.state == "rejected":
+        _begin(row, upload)
+    else:
+        return row, False
+    work.add(session, tenant_id=tenant_id, kind="read", queue="prompt", subject_id=row.id)
+    return row, True
+
+
+def delete(session: Session, tenant_id: str, reference: str) -> tuple[DatasetRow, list[str]]:
+    """Delete the dataset; the files to delete once this is committed."""
+    row = find(session, DatasetRow, tenant_id, reference)
+    session.refresh(row, with_for_update=True)
+    refuse_if_needed(session, ("dataset", row.id))
+    work.cancel_subject(session, subject_id=row.id)
+    row.deleted_at = database_now(session)
+    return row, _drop_files(row, uploads_only=False)
+
+
+def classes_of(row: DatasetRow) -> list[str] | None:
+    """The classes of a ready dataset's labels, in the order of their numbers."""
+    return [name for name, _ in row.label_counts] if row.label_counts is not None else None
+
+
+def reading_of(session: Session, claim: Claim) -> DatasetReading:
+    """What the claim is for."""
+    row = _read(session, claim)
+    if row.key is None:
+        raise Gone(f"The file of {row.id} was deleted.")
+    kind: DatasetKind = "latents" if row.kind == "latents" else "rows"
+    return DatasetReading(
+        row.id, kind, row.key, row.labels_upload_key, row.filename, row.label_column, row.labels_filename
+    )
+
+
+def commit_reading(
+    session: Session,
+    claim: Claim,
+    *,
+    rows: int,
+    row_shape: tuple[int, ...],
+    dtype: str,
+    labels: dict[str, int] | None,
+    digest: str,
+    columns: list[Any] | None,
+    rows_key: str,
+    labels_key: str | None,
+) -> list[str]:
+    """The dataset is ready. `labels` counts each class, in the order of their numbers. Uploads to delete after it."""
+    work.finish(session, claim)
+    row = _read(session, claim)
+    row.state, row.finished_at = "ready", database_now(session)
+    row.rows, row.row_shape, row.dtype, row.digest, row.columns = rows, list(row_shape), dtype, digest, columns
+    row.label_counts = [[name, count] for name, count in labels.items()] if labels is not None else None
+    row.rows_key, row.labels_key = rows_key, labels_key
+    return _drop_files(row, uploads_only=True)
+
+
+def reject(session: Session, claim: Claim, problem: Problem) -> list[str]:
+    """The file cannot be read: the dataset keeps its problem, its bytes go."""
+    work.fail(session, claim)
+    return mark_rejected(session, claim.subject_id, problem)
+
+
+def mark_rejected(session: Session, dataset_id: str, problem: Problem) -> list[str]:
+    """The dataset is rejected; the files to delete once this is committed."""
+    row = session.get_one(DatasetRow, dataset_id, with_for_update=True)
+    if row.state != "reading" or row.deleted_at is not None:
+        return []
+    row.state, row.error, row.finished_at = "rejected", stored(problem), database_now(session)
+    return _drop_files(row, uploads_only=False)
+
+
+def _begin(row: DatasetRow, upload: DatasetUpload) -> None:
+    row.state, row.error, row.finished_at = "reading", None, None
+    row.key, row.filename, row.size_bytes = upload.file.key, upload.file.filename, upload.file.size_bytes
+    row.labels_upload_key = upload.labels.key if upload.labels else None
+    row.labels_filename = upload.labels.filename if upload.labels else None
+
+
+def _drop_files(row: DatasetRow, *, uploads_only: bool) -> list[str]:
+    columns = ["key", "labels_upload_key"] if uploads_only else ["key", "labels_upload_key", "rows_key", "labels_key"]
+    # What reading wrote may be the upload itself.
+    kept = {row.rows_key, row.labels_key} if uploads_only else set()
+    keys = [key for column in columns if (key := getattr(row, column)) is not None]
+    for column in columns:
+        setattr(row, column, None)
+    return [key for key in dict.fromkeys(keys) if key not in kept]
+
+
+def _read(session: Session, claim: Claim) -> DatasetRow:
+    row = session.get_one(DatasetRow, claim.subject_id, with_for_update=True)
+    if row.deleted_at is not None:
+        raise Gone(f"{row.id} was deleted.")
+    return row
+
+
+def _same(session: Session, tenant_id: str, request_digest: str) -> DatasetRow | None:
+    statement = select(DatasetRow).where(
+        DatasetRow.tenant_id == tenant_id,
+        DatasetRow.request_digest == request_digest,
+        DatasetRow.deleted_at.is_(None),
+    )
+    return session.execute(statement.with_for_update()).scalar_one_or_none()

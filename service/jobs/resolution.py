@@ -1,0 +1,154 @@
+"""From what a user asks for to what is meant: ids in place of names, every choice made or refused."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from latentmill.errors import InvalidLabels, InvalidRequest, LimitExceeded, ModelMismatch, NotYet
+from latentmill.specs import Aggregate, JobRequest, LabelCounts, Posterior, Prior, Strategy, VaeManifest
+from service.datasets import operations as datasets
+from service.datasets.tables import DatasetRow
+from service.fits import encodings
+from service.fits.tables import EncodingRow, FitRow
+from service.models import operations as models
+from service.models.tables import ModelRow
+from service.resources import find_needed
+from service.settings import LimitSettings
+
+STRATEGIES_TO_COME = frozenset({"auto", "interpolate"})
+FORMATS = frozenset({"npz", "parquet"})
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request with ids in place of names, and the rows of what it names."""
+
+    request: JobRequest
+    model: ModelRow
+    fit: FitRow | None = None
+    dataset: DatasetRow | None = None
+    encoding: EncodingRow | None = None
+
+    def waiting_for(self) -> list[str]:
+        """The ids of what is not ready."""
+        needed = (self.model, self.fit, self.dataset, self.encoding)
+        waiting = [row.id for row in needed if row is not None and row.state != "ready"]
+        # An encoding that nobody has needed yet is made when the job is submitted.
+        return waiting or ([f"an encoding of {self.dataset.id}"] if self.dataset and not self.encoding else [])
+
+
+def resolve(session: Session, tenant_id: str, request: JobRequest, limits: LimitSettings, *, lock: bool) -> Resolved:
+    """What `request` names, each ready or on its way to it. With `lock` it stays so until the transaction ends."""
+    _refuse_what_is_to_come(request)
+    if request.rows > limits.rows_per_job:
+        raise LimitExceeded(
+            f"{request.rows:,} rows; a job may have {limits.rows_per_job:,}: ask for several jobs, each with its seed",
+            pointer="/rows",
+        )
+    model = find_needed(session, ModelRow, tenant_id, request.model, pointer="/model", lock=lock)
+    request = request.model_copy(update={"model": model.id})
+    strategy = request.strategy
+    if isinstance(strategy, Aggregate):
+        fit = find_needed(session, FitRow, tenant_id, strategy.fit, pointer="/strategy/fit", lock=lock)
+        if fit.model_id != model.id:
+            raise ModelMismatch(
+                f"{fit.id} is a fit of {fit.model_id}, not of {model.id}: name a fit of this model",
+                pointer="/strategy/fit",
+            )
+        resolved = Resolved(_with(request, strategy.model_copy(update={"fit": fit.id})), model, fit=fit)
+    elif isinstance(strategy, Posterior):
+        pointer = "/strategy/dataset"
+        dataset = find_needed(session, DatasetRow, tenant_id, strategy.dataset, pointer=pointer, lock=lock)
+        encodings.check_pair(model, dataset, pointer)
+        encoding = encodings.of_pair(session, model, dataset)
+        resolved = Resolved(
+            _with(request, strategy.model_copy(update={"dataset": dataset.id})),
+            model, dataset=dataset, encoding=encoding,
+        )  # fmt: skip
+    else:
+        resolved = Resolved(request, model)
+    check(resolved)
+    return resolved
+
+
+def check(resolved: Resolved) -> None:
+    """Raises what is wrong with the request, as far as the things that it names are ready."""
+    strategy = resolved.request.strategy
+    if resolved.model.state == "ready":
+        manifest = models.manifest_of(resolved.model)
+        if isinstance(strategy, Prior) and manifest.prior.kind == "none":
+            raise ModelMismatch(
+                f"{resolved.model.id} declares no prior, so there is nothing to draw from: fit a dataset and use the "
+                "strategy aggregate",
+                pointer="/strategy/kind",
+            )
+        label_counts(resolved.request, manifest)
+    if isinstance(strategy, Posterior) and resolved.dataset is not None and resolved.dataset.state == "ready":
+        _check_selection(strategy, resolved.dataset)
+
+
+def label_counts(request: JobRequest, manifest: VaeManifest) -> list[list[str | int]] | None:
+    """How many rows of each class, in the order of the model's classes; None where labels play no part.
+
+    Without a choice, prior and aggregate draws of a conditional model are balanced; posterior draws keep the labels
+    of the rows that they are drawn around.
+    """
+    choice = getattr(request.strategy, "labels", None)
+    pointer = "/strategy/labels"
+    if manifest.labels is None:
+        if choice is not None:
+            raise InvalidLabels("The model is not conditional: it knows no labels. Leave labels out.", pointer=pointer)
+        return None
+    classes = manifest.labels.classes
+    if isinstance(choice, LabelCounts):
+        if unknown := [name for name in choice.counts if name not in set(classes)]:
+            raise InvalidLabels(
+                f"The model does not know the label {unknown[0]!r}", pointer=f"{pointer}/counts/{unknown[0]}"
+            )
+        if (total := sum(choice.counts.values())) != request.rows:
+            raise InvalidLabels(
+                f"The counts add up to {total:,}, but rows is {request.rows:,}; both must be the same",
+                pointer=f"{pointer}/counts",
+            )
+        return [[name, choice.counts.get(name, 0)] for name in classes]
+    if choice is None and isinstance(request.strategy, Posterior):
+        return None
+    share, left = divmod(request.rows, len(classes))
+    return [[name, share + (number < left)] for number, name in enumerate(classes)]
+
+
+def _check_selection(strategy: Posterior, dataset: DatasetRow) -> None:
+    pointer = "/strategy/select"
+    select = strategy.select
+    if select == "all":
+        return
+    if hasattr(select, "rows"):
+        rows = dataset.rows or 0
+        for position, row in enumerate(select.rows):
+            if row >= rows:
+                raise InvalidRequest(
+                    f"{dataset.id} has {rows:,} rows, counted from 0; there is no row {row:,}",
+                    pointer=f"{pointer}/rows/{position}",
+                )
+    elif hasattr(select, "label"):
+        classes = datasets.classes_of(dataset)
+        if classes is None or select.label not in classes:
+            raise InvalidLabels(f"{dataset.id} has no label {select.label!r}", pointer=f"{pointer}/label")
+
+
+def _with(request: JobRequest, strategy: Strategy) -> JobRequest:
+    return request.model_copy(update={"strategy": strategy})
+
+
+def _refuse_what_is_to_come(request: JobRequest) -> None:
+    kind = request.strategy.kind
+    if kind in STRATEGIES_TO_COME:
+        raise NotYet(f"The strategy {kind!r} is not part of this release.", pointer="/strategy/kind")
+    if request.output == "sample":
+        raise NotYet('output "sample" is not part of this release; leave it out or say "mean".', pointer="/output")
+    if request.format is not None and request.format not in FORMATS:
+        raise NotYet(
+            f"The format {request.format!r} is not part of this release; take npz or parquet.", pointer="/format"
+        )
+    if getattr(request.strategy, "labels", None) == "as_fitted":
+        raise NotYet('labels "as_fitted" are not part of this release.', pointer="/strategy/labels")

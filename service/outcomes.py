@@ -1,0 +1,128 @@
+"""What follows when something has settled or has been given up: upwards, from what is needed to those who need it."""
+
+import logging
+from collections.abc import Callable
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from latentmill.errors import LatentmillError, Problem
+from service.datasets import operations as datasets
+from service.fits import encodings
+from service.fits import operations as fits
+from service.jobs import operations as jobs
+from service.models import operations as models
+from service.settings import Settings
+from service.storage import Storage
+from service.work import WorkItemRow, needs
+from service.work.needs import ResourceKind
+
+log = logging.getLogger("latentmill.service")
+
+
+class Outcomes:
+    """What an end means to those who waited for it. All within the transaction that brings the end."""
+
+    def __init__(self, storage: Storage, settings: Settings) -> None:
+        self._storage = storage
+        self._settings = settings
+
+    def settled(self, session: Session, kind: ResourceKind, resource_id: str, problem: Problem | None = None) -> None:
+        """A resource has become ready, or has failed with `problem`: its dependents start, or fail with it."""
+        if problem is None:
+            for dependent in needs.settle(session, (kind, resource_id)):
+                self._start(session, dependent)
+            return
+        dependents = needs.dependents_of(session, (kind, resource_id))
+        needs.settle(session, (kind, resource_id))
+        for dependent in dependents:
+            self._fail(session, dependent, problem)
+
+    def fail(self, session: Session, item: WorkItemRow, problem: Problem) -> None:
+        """The sweep has given a work item up: so has its resource."""
+        keys: list[str] = []
+        resource: tuple[ResourceKind, str]
+        match item.kind:
+            case "inspect":
+                resource = ("model", item.subject_id)
+                keys = models.mark_rejected(session, item.subject_id, problem)
+            case "read":
+                resource = ("dataset", item.subject_id)
+                keys = datasets.mark_rejected(session, item.subject_id, problem)
+            case "encode" | "fit" | "shard" | "finalize":
+                kinds: dict[str, ResourceKind] = {"encode": "encoding", "fit": "fit"}
+                resource = (kinds.get(item.kind, "job"), item.subject_id)
+                self._mark_failed(session, needs.Resource(*resource), problem)
+            case _:
+                return
+        self.delete_files(session, keys)
+        self.settled(session, *resource, problem)
+
+    def resume(self, session: Session) -> None:
+        """Move on what a crash left behind."""
+        jobs.resume(session)
+
+    def deleted(self, session: Session, kind: ResourceKind, resource_id: str) -> None:
+        """A model or a dataset is deleted: so is what was made of it and holds its rows."""
+        keys: list[str] = []
+        if kind == "model":
+            keys = encodings.delete_of(session, model_id=resource_id)
+        elif kind == "dataset":
+            keys = encodings.delete_of(session, dataset_id=resource_id)
+            keys += fits.delete_row_holders_of(session, resource_id)
+        self.delete_files(session, keys)
+
+    def delete_files(self, session: Session, keys: list[str]) -> None:
+        """Delete these files when the transaction is committed, and not otherwise."""
+        if keys:
+            after_commit(session, lambda: self._delete(keys))
+
+    def delete_folder(self, session: Session, folder: str) -> None:
+        """Delete the files in this folder when the transaction is committed, and not otherwise."""
+        after_commit(session, lambda: self._storage.delete_prefix(folder))
+
+    def _delete(self, keys: list[str]) -> None:
+        for key in keys:
+            self._storage.delete(key)
+
+    def _start(self, session: Session, dependent: needs.Resource) -> None:
+        try:
+            match dependent.kind:
+                case "encoding":
+                    encodings.start(session, dependent.id)
+                case "fit":
+                    fits.start(session, dependent.id)
+                case "job":
+                    jobs.start(session, dependent.id, self._settings)
+        except LatentmillError as error:
+            # Only now could it be seen that what was asked for does not go together.
+            self._fail(session, dependent, error.problem())
+
+    def _fail(self, session: Session, dependent: needs.Resource, problem: Problem) -> None:
+        if self._mark_failed(session, dependent, problem):
+            self.settled(session, dependent.kind, dependent.id, problem)
+
+    def _mark_failed(self, session: Session, resource: needs.Resource, problem: Problem) -> bool:
+        match resource.kind:
+            case "encoding":
+                return encodings.mark_failed(session, resource.id, problem)
+            case "fit":
+                return fits.mark_failed(session, resource.id, problem)
+            case "job":
+                return jobs.mark_failed(session, resource.id, problem)
+            case _:
+                return False
+
+
+def after_commit(session: Session, act: Callable[[], None]) -> None:
+    """Do `act` once the session's transaction is committed. A fault of it is logged: the commit stands."""
+
+    def _committed(committed: Session) -> None:
+        if committed.in_nested_transaction():
+            return  # a savepoint, not the transaction
+        try:
+            act()
+        except LatentmillError as error:
+            log.warning("after a commit: %s", error.detail)
+
+    event.listen(session, "after_commit", _committed)
