@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from latentmill.resources import Datasets, Fits, Jobs, Models, Reports
-from latentmill.settings import find_service
+from latentmill.surroundings import find_service
 from latentmill.transport import JsonObject, Transport
 
 

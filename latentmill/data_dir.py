@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from latentmill.errors import AlreadyRunning, StorageFault
-from latentmill.settings import ENDPOINT_FILE
+from latentmill.surroundings import ENDPOINT_FILE
 
 LOCK_FILE = "up.lock"
 

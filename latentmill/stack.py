@@ -17,8 +17,8 @@ from latentmill import broker
 from latentmill.data_dir import Claimed, claim_data_dir, rotated_log, write_private
 from latentmill.errors import Conflict, NotAuthenticated, StartFailed
 from latentmill.processes import SERVICE_NEEDS, WORKERS_NEED, require, service_command, worker_command
-from latentmill.settings import ENDPOINT_FILE, child_environment, default_data_dir
 from latentmill.supervision import Child, Supervisor
+from latentmill.surroundings import ENDPOINT_FILE, child_environment, default_data_dir
 
 DEFAULT_PORT = 8321
 BROKER_SECONDS = 30.0
@@ -62,8 +62,14 @@ class Stack:
 
     @property
     def children(self) -> dict[str, Child]:
-        """The running children by name: broker, api, beat, compute, prompt."""
+        """The children by name: broker, api, prompt, compute, beat."""
         return {child.name: child for child in self._supervisor.children}
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the children that run; empty where the system does not tell."""
+        found = {name: child.process_id for name, child in self.children.items()}
+        return {name: pid for name, pid in found.items() if pid is not None}
 
     def __enter__(self) -> Self:
         try:

@@ -3,6 +3,7 @@
 import random
 import time
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from latentmill.errors import InvalidRequest, LatentmillError, Problem, Unreachable
-from latentmill.settings import Address
+from latentmill.surroundings import Address
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
@@ -72,9 +73,7 @@ class Transport:
             follow_redirects=True,
             trust_env=url.host not in LOOPBACK,  # a proxy of the environment cannot reach this machine's own services
         )
-
-    def close(self) -> None:
-        self._http.close()
+        self.close = weakref.finalize(self, self._http.close)  # sockets are closed for users who do not
 
     def get(self, path: str, *, accept: str = "application/json", **params: Any) -> httpx.Response:
         """The answer to a GET; parameters that are None are left out."""

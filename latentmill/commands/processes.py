@@ -8,7 +8,7 @@ import typer
 
 from latentmill.commands.console import say
 from latentmill.processes import SERVICE_NEEDS, WORKERS_NEED, require, service_command, worker_command
-from latentmill.settings import child_environment
+from latentmill.surroundings import child_environment
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
@@ -24,7 +24,7 @@ def up(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that generate.")] = None,
     device: DeviceName = None,
 ) -> None:
-    """Run everything on this machine, until Ctrl-C. Prints the URL and the key; clients here find them by themselves."""
+    """Run everything on this machine until Ctrl-C. Prints URL and key; clients of this machine find them alone."""
     from latentmill.stack import Stack
     from latentmill.stack import up as run_until_stopped
 

@@ -69,8 +69,8 @@ def _append(transport: Transport, url: str, part: Path, had: int, *, count: Coun
         resumed = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {had}-")
         if had and not resumed:
             count(-had)
-        with part.open("ab" if resumed else "wb") as file:
-            for piece in response.iter_bytes(PIECE_BYTES):
+        with part.open("ab" if resumed else "wb", buffering=PIECE_BYTES) as file:
+            for piece in response.iter_bytes():  # as they come: pieces of a fixed size lose the last one to a break
                 if stop.is_set():
                     raise Stopped
                 file.write(piece)

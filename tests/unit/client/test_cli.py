@@ -1,0 +1,210 @@
+"""The command line: help for every verb, errors as one sentence, a job from request to verified files."""
+
+import ast
+import json
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from latentmill import cli
+from latentmill.commands.export import HOW
+from latentmill.errors import InvalidRequest, NotInstalled, NotYet
+from latentmill.processes import require
+from latentmill.resources.dataset_folder import verify_dataset
+
+VERBS = [
+    "up",
+    "demo",
+    *(f"{noun} {verb}" for noun in ("models", "datasets") for verb in ("add", "list", "show", "delete")),
+    "fit",
+    "report",
+    "generate",
+    *(f"jobs {verb}" for verb in ("list", "show", "watch", "cancel", "retry", "delete")),
+    "download",
+    "verify",
+    "export",
+    "api",
+    "worker",
+    "beat",
+    "migrate",
+    *(f"keys {verb}" for verb in ("create", "list", "revoke")),
+]
+MODEL = {"object": "model", "id": "mdl_1", "name": "m", "state": "ready", "error": None, "warnings": ["odd head"]}
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run the command line against nothing."""
+    for name in ("LATENTMILL_URL", "LATENTMILL_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LATENTMILL_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(cli.app, [str(word) for word in arguments])
+
+
+@pytest.fixture
+def run_on_peer(run, peer, monkeypatch):
+    """Run the command line against the peer."""
+    monkeypatch.setenv("LATENTMILL_URL", peer.url)
+    monkeypatch.setenv("LATENTMILL_API_KEY", "lm_k1_secret")
+    return run
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(run, verb) -> None:
+    result = run(*verb.split(), "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_no_service_is_one_line_and_status_1(run) -> None:
+    result = run("models", "list")
+    assert result.exit_code == 1
+    assert re.fullmatch(r"error: no service found: start one with `latentmill up`.*\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nothing"],
+        ["generate", "m", "--rows", "3"],
+        ["generate", "m", "--strategy", "prior", "--rows", "0"],
+        ["generate", "m", "--strategy", "aggregate", "--rows", "3"],
+        ["generate", "m", "--strategy", "prior", "--rows", "3", "--fit", "f"],
+        ["models", "add", "there-is-no-such-file"],
+        ["fit", "m", "d", "--family", "cauchy"],
+        ["worker", "elsewhere"],
+    ],
+)
+def test_misuse_is_status_2(run, words) -> None:
+    assert run(*words).exit_code == 2
+
+
+def test_a_problem_is_shown_with_its_fields(run_on_peer, peer, replies) -> None:
+    refused = InvalidRequest("the request is not valid", pointer="/rows")
+    refused.errors[0].message = "at most 1,000 rows"
+    peer.first("POST /v1/jobs", replies.problem(refused))
+    result = run_on_peer("generate", "m", "--strategy", "prior", "--rows", "2000")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "error: the request is not valid",
+        "  /rows: at most 1,000 rows",
+        "  request req_1",
+    ]
+    assert "Traceback" not in result.output
+
+
+def test_what_does_not_exist_yet_says_so(run_on_peer, peer, replies) -> None:
+    peer.first("POST /v1/reports", replies.problem(NotYet()))
+    result = run_on_peer("report", "m", "d")
+    assert result.exit_code == 1
+    assert "not of this release" in result.stderr
+
+
+def test_models_are_added_shown_and_listed(run_on_peer, peer, tmp_path) -> None:
+    (tmp_path / "m.vae.zip").write_bytes(b"zip")
+    peer.documents |= {
+        "/v1/models": {**MODEL, "state": "inspecting"},
+        "/v1/models/mdl_1": {**MODEL, "manifest": {"rows": {"kind": "image"}, "name": "[red]"}},
+    }
+    result = run_on_peer("models", "add", tmp_path / "m.vae.zip", "--name", "m")
+    assert result.exit_code == 0
+    assert "warning: odd head" in result.stderr
+    assert '"name": "[red]"' in result.stdout
+    shown = run_on_peer("models", "show", "mdl_1", "--json")
+    assert json.loads(shown.stdout) == peer.documents["/v1/models/mdl_1"]
+    peer.documents["/v1/models"] = {"data": [peer.documents["/v1/models/mdl_1"]], "next_cursor": None}
+    listed = run_on_peer("models", "list")
+    assert re.search(r"mdl_1 +m +ready +image", listed.stdout)
+    assert json.loads(run_on_peer("models", "list", "--json").stdout)[0]["id"] == "mdl_1"
+
+
+def test_a_fit_says_what_it_gains(run_on_peer, peer) -> None:
+    gain = {"value": 1.2345, "standard_error": 0.05}
+    fit = {**MODEL, "id": "fit_1", "family": {"kind": "mixture"}, "diagnostics": {"gain": gain}}
+    peer.documents["/v1/fits"] = fit
+    result = run_on_peer("fit", "m", "d", "--family", "mixture", "--components", "10", "--by-label")
+    assert result.exit_code == 0
+    assert "gain over the prior: 1.234 +- 0.05 nats" in result.stdout
+    asked = json.loads(peer.requests[0].body)
+    assert asked == {"model": "m", "dataset": "d", "family": {"kind": "mixture", "components": 10}, "by_label": True}
+
+
+def test_generate_ends_with_verified_files(run_on_peer, peer, replies, tmp_path) -> None:
+    peer.add_dataset()
+    peer.first("POST /v1/jobs", replies.json(replies.job("job_1", "queued"), 202))
+    words = ["--strategy", "aggregate", "--fit", "f", "--rows", "30", "--seed", "7", "--out", tmp_path / "out"]
+    result = run_on_peer("generate", "m", *words)
+    assert result.exit_code == 0, result.output
+    assert "30 rows in 3 files, all verified (job job_1, seed 7)" in result.stderr
+    assert verify_dataset(tmp_path / "out").rows == 30
+    asked = json.loads(peer.asked("POST /v1/jobs")[0].body)
+    assert asked["strategy"] == {"kind": "aggregate", "fit": "f"}
+    assert run_on_peer("verify", tmp_path / "out").exit_code == 0
+    (tmp_path / "out" / "data-00001-of-00003.npz").write_bytes(b"")
+    broken = run_on_peer("verify", tmp_path / "out")
+    assert broken.exit_code == 1
+    assert "data-00001-of-00003.npz: differs from its checksum" in broken.stderr
+    assert run_on_peer("download", "job_1", tmp_path / "out").exit_code == 0
+    assert run_on_peer("verify", tmp_path / "out").exit_code == 0
+
+
+def test_a_failed_job_is_an_error(run_on_peer, peer, replies, tmp_path) -> None:
+    problem = InvalidRequest("the decoder gave NaN").problem().model_dump()
+    peer.documents["/v1/jobs"] = replies.job("job_1", "failed", error=problem)
+    result = run_on_peer("generate", "m", "--strategy", "prior", "--rows", "3", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "error: the decoder gave NaN" in result.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(run_on_peer, peer, replies, tmp_path) -> None:
+    peer.documents |= {"/v1/jobs": replies.job("job_1", "running"), "/v1/jobs/job_1": replies.job("job_1", "running")}
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from latentmill.cli import main; main()"]
+    arguments = ["generate", "m", "--strategy", "prior", "--rows", "30", "--out", str(out)]
+    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 20
+        while not peer.asked("GET /v1/jobs/job_1") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "latentmill jobs watch job_1" in said
+    assert f"latentmill download job_1 {out}" in said
+    assert "Traceback" not in said
+
+
+def test_jobs_are_cancelled_and_retried(run_on_peer, peer, replies) -> None:
+    peer.documents |= {
+        "/v1/jobs/job_1": replies.job("job_1", "running"),
+        "/v1/jobs/job_1/cancel": replies.job("job_1", "cancelling"),
+        "/v1/jobs/job_1/retry": replies.job("job_1", "queued"),
+    }
+    assert "job_1 is cancelling" in run_on_peer("jobs", "cancel", "job_1").stderr
+    assert "job_1 is queued" in run_on_peer("jobs", "retry", "job_1").stderr
+    assert "rows_total" in run_on_peer("jobs", "show", "job_1").stdout
+
+
+def test_the_exporters_example_is_python(run) -> None:
+    assert run("export", "--help").stdout.startswith(HOW)
+    example = textwrap.dedent(re.search(r"(    import torch\n.*?\n    \)\n)", HOW, re.DOTALL)[1])
+    called = [
+        node.func.id
+        for node in ast.walk(ast.parse(example))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    assert "export_vae" in called
+    assert max(map(len, HOW.splitlines())) <= 80
+
+
+def test_a_missing_extra_is_explained() -> None:
+    with pytest.raises(
+        NotInstalled, match=r"`latentmill api` needs .*no_such_package.*pip install 'latentmill\[all\]'"
+    ):
+        require("api", ("json", "no_such_package"))

@@ -1,0 +1,106 @@
+"""Uploads: what arrives is the file, the array, the labels, to the last byte."""
+
+import io
+from email import message_from_bytes
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentmill.errors import InvalidDataset, Unavailable
+
+DATASET = {"object": "dataset", "id": "dat_1", "name": None, "state": "reading", "error": None, "warnings": []}
+
+
+@pytest.fixture
+def datasets(peer, client):
+    peer.documents["/v1/datasets"] = DATASET
+    peer.documents["/v1/models"] = {**DATASET, "object": "model", "id": "mdl_1"}
+    return client.datasets
+
+
+def parts_of(request) -> dict[str, tuple[str | None, bytes]]:
+    """Filename and bytes by field of a multipart body."""
+    head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    return {
+        part.get_param("name", header="content-disposition"): (part.get_filename(), part.get_payload(decode=True))
+        for part in message_from_bytes(head + request.body).get_payload()
+    }
+
+
+def test_a_file_is_sent_as_it_is_with_its_length(peer, client, datasets, tmp_path) -> None:
+    content = np.random.default_rng(1).bytes(3_000_000)
+    bundle = tmp_path / "mnist.vae.zip"
+    bundle.write_bytes(content)
+    assert client.models.add(bundle, name="mnist").id == "mdl_1"
+    request = peer.requests[0]
+    assert parts_of(request) == {"name": (None, b"mnist"), "file": ("mnist.vae.zip", content)}
+    assert int(request.headers["Content-Length"]) == len(request.body)
+    assert request.headers["Transfer-Encoding"] is None
+    assert request.headers["Idempotency-Key"]
+
+
+def test_a_repeated_upload_sends_the_whole_file_again(peer, client, datasets, replies, tmp_path) -> None:
+    bundle = tmp_path / "m.vae.zip"
+    bundle.write_bytes(b"z" * 100_000)
+    peer.first("POST /v1/models", replies.problem(Unavailable(), **{"Retry-After": "0"}), replies.DROP)
+    client.models.add(bundle)
+    assert [parts_of(request)["file"][1] for request in peer.requests] == [b"z" * 100_000] * 3
+    assert len({request.headers["Idempotency-Key"] for request in peer.requests}) == 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_an_array_arrives_as_npy(peer, datasets, dtype) -> None:
+    images = np.random.default_rng(1).integers(0, 255, (10, 28, 28)).astype(dtype)
+    datasets.add(images, labels=np.arange(10), name="train")
+    parts = parts_of(peer.requests[0])
+    assert parts["file"][0] == "rows.npy"
+    assert parts["name"] == (None, b"train")
+    arrived = np.load(io.BytesIO(parts["file"][1]))
+    assert arrived.dtype == dtype
+    assert np.array_equal(arrived, images)
+    assert np.array_equal(np.load(io.BytesIO(parts["labels"][1])), np.arange(10))
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], np.array(["a", "b"], dtype=object), pd.Series(["a", "b"])])
+def test_labels_may_be_words(peer, datasets, labels) -> None:
+    datasets.add(np.zeros((2, 3), np.float32), labels=labels)
+    arrived = np.load(io.BytesIO(parts_of(peer.requests[0])["labels"][1]), allow_pickle=False)
+    assert arrived.tolist() == ["a", "b"]
+
+
+def test_a_mapping_of_arrays_arrives_as_npz(peer, datasets) -> None:
+    datasets.add({"mean": np.zeros((4, 2)), "std": np.ones((4, 2))}, kind="latents", model="m")
+    parts = parts_of(peer.requests[0])
+    assert parts["kind"] == (None, b"latents")
+    assert parts["model"] == (None, b"m")
+    with np.load(io.BytesIO(parts["file"][1])) as arrived:
+        assert sorted(arrived.files) == ["mean", "std"]
+
+
+def test_a_frame_keeps_its_types(peer, datasets) -> None:
+    frame = pd.DataFrame({"age": [30, 40], "city": ["Oslo", "Rome"], "rich": [True, False]})
+    datasets.add(frame, label_column="city")
+    parts = parts_of(peer.requests[0])
+    assert parts["file"][0] == "rows.parquet"
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(parts["file"][1])), frame)
+
+
+def test_what_cannot_be_rows_is_refused_before_it_is_sent(peer, datasets, tmp_path) -> None:
+    with pytest.raises(InvalidDataset, match="holds object"):
+        datasets.add(np.array([{}, {}]))
+    with pytest.raises(InvalidDataset, match="one per row"):
+        datasets.add(np.zeros((2, 3)), labels=np.zeros((2, 2)))
+    with pytest.raises(InvalidDataset, match="is not a file"):
+        datasets.add(tmp_path / "nothing.npy")
+    assert peer.requests == []
+
+
+def test_parameters_are_arrays(peer, client) -> None:
+    from safetensors.numpy import save
+
+    peer.documents["/v1/fits/fit_1"] = {**DATASET, "id": "fit_1", "state": "ready", "diagnostics": {"gain": {}}}
+    peer.files["/v1/fits/fit_1/parameters"] = save({"mean": np.arange(3.0)})
+    fit = client.fits.get("fit_1")
+    assert fit.diagnostics == {"gain": {}}
+    assert fit.parameters()["mean"].tolist() == [0.0, 1.0, 2.0]
