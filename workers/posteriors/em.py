@@ -1,0 +1,119 @@
+"""Expectation maximisation on standardised draws, by scikit-learn, from a start that our own noise decides."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmill.errors import DataError
+from latentmill.specs.families import Covariance
+from workers.randomness.noise import uniforms
+from workers.randomness.streams import Stream
+
+REG_COVAR = 1e-6  # absolute, which is why draws are standardised first
+START_DRAWS = 20_000
+TRIALS = 4  # candidates of each greedy k-means++ step
+LLOYD_STEPS = 10
+STEP_ITERATIONS = 10  # EM iterations between two looks at whether to stop
+MAX_ITERATIONS = 200
+TOLERANCE = 1e-3  # nats per row and iteration
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """weights (K,), means (K, A), spread (K, A, A) or (K, A), of standardised draws; whether EM came to rest."""
+
+    weights: Floats
+    means: Floats
+    spread: Floats
+    converged: bool
+
+
+def first_centres(draws: Floats, count: int, *, seed: int) -> Floats:
+    """`count` centres by greedy k-means++ (Arthur and Vassilvitskii, 2007); the first k of them serve k components."""
+    points = draws[:: max(1, len(draws) // START_DRAWS)]
+    noise = uniforms(seed, Stream.INITIALISATION, 0, count * TRIALS).reshape(count, TRIALS)
+    centres = np.empty((count, draws.shape[1]))
+    nearest = np.ones(len(points))  # the first centre is chosen uniformly
+    for number, step in enumerate(noise):
+        cumulated = np.cumsum(nearest)
+        places = np.searchsorted(cumulated, step * cumulated[-1], side="right").clip(max=len(points) - 1)
+        distances = _square_distances(points, points[places])
+        closer = distances if number == 0 else np.minimum(nearest[:, None], distances)
+        best = int(np.argmin(closer.sum(axis=0)))
+        centres[number], nearest = points[places[best]], closer[:, best]
+    return centres
+
+
+def fit_components(draws: Floats, centres: Floats, covariance: Covariance, *, check: Callable[[], None]) -> Components:
+    """EM for len(centres) components on `draws` (n, A), started at `centres` after a few Lloyd steps."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    weights, means, spread = _start(draws[:: max(1, len(draws) // START_DRAWS)], centres, covariance)
+    model = GaussianMixture(
+        len(centres),
+        covariance_type="full" if covariance == "full" else "diag",
+        tol=TOLERANCE,
+        reg_covar=REG_COVAR,
+        max_iter=STEP_ITERATIONS,
+        warm_start=True,
+        weights_init=weights,
+        means_init=means,
+        precisions_init=_inverse(spread),
+        random_state=0,  # all parameters are given, nothing is drawn
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # told in the fit's own warnings
+        for _ in range(0, MAX_ITERATIONS, STEP_ITERATIONS):
+            check()
+            try:
+                model.fit(draws)
+            except (ValueError, np.linalg.LinAlgError) as error:
+                raise DataError(
+                    f"Expectation maximisation with {len(centres)} components failed; take fewer components, or "
+                    f'"covariance": "diagonal". ({error})',
+                    pointer="/family/components",
+                ) from error
+            if model.converged_:
+                break
+    return Components(model.weights_, model.means_, model.covariances_, bool(model.converged_))
+
+
+def _start(points: Floats, centres: Floats, covariance: Covariance) -> tuple[Floats, Floats, Floats]:
+    """Weights, means and spread of the clusters around `centres`; small clusters lean on what all have in common."""
+    count, size = centres.shape
+    for _ in range(LLOYD_STEPS):
+        member = np.argmin(_square_distances(points, centres), axis=1)
+        sizes = np.bincount(member, minlength=count)
+        filled = sizes > 0
+        sums = np.stack([np.bincount(member, weights=column, minlength=count) for column in points.T], axis=1)
+        centres = np.where(filled[:, None], sums / np.maximum(sizes, 1)[:, None], centres)
+    residual = points - centres[member]
+    common = residual.T @ residual / len(points) + REG_COVAR * np.eye(size)
+    spread = np.empty((count, size, size))
+    for component in range(count):
+        mine = residual[member == component]
+        spread[component] = (mine.T @ mine + (size + 1) * common) / (len(mine) + size + 1)
+    weights = (sizes + 1) / (len(points) + count)
+    return weights, centres, spread if covariance == "full" else np.diagonal(spread, axis1=1, axis2=2).copy()
+
+
+def _inverse(spread: Floats) -> Floats:
+    if spread.ndim == 2:
+        return 1.0 / spread
+    inverse = np.linalg.inv(spread)
+    symmetric: Floats = (inverse + np.swapaxes(inverse, 1, 2)) / 2
+    return symmetric
+
+
+def _square_distances(points: Floats, centres: Floats) -> Floats:
+    """(n, K); never below 0, though rounding would have it."""
+    squares: Floats = np.einsum("ij,ij->i", points, points)[:, None] - 2.0 * (points @ centres.T)
+    squares += np.einsum("ij,ij->i", centres, centres)
+    np.maximum(squares, 0.0, out=squares)
+    return squares

@@ -1,0 +1,58 @@
+"""Held-out density: how many nats the decoder's ELBO gains when a density takes the prior's place."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.posteriors.density import Density
+from workers.posteriors.draws import repeated_draws
+from workers.posteriors.encoding import Encoding
+from workers.posteriors.estimate import Estimate, grouped_mean
+from workers.posteriors.gaussian import LOG_2PI
+from workers.randomness.streams import Stream
+
+DRAWS_PER_ROW = 4
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+def row_log_densities(
+    densities: Sequence[Density],
+    encoding: Encoding,
+    rows: Rows,
+    *,
+    seed: int,
+    stream: Stream,
+    check: Callable[[], None],
+) -> list[Floats]:
+    """l_i = mean over 4 draws z of q(z|x_i) of ln f(z), (n,), for each density f: the same draws for all of them."""
+    scores = [np.empty(len(rows)) for _ in densities]
+    blocks = repeated_draws(encoding, rows, seed=seed, stream=stream, copies=DRAWS_PER_ROW)
+    for block, latents, _ in blocks:
+        check()
+        flat = latents.reshape(-1, encoding.latent_size)
+        for score, density in zip(scores, densities, strict=True):
+            score[block] = density.log_density(flat).reshape(-1, DRAWS_PER_ROW).mean(axis=1)
+    return scores
+
+
+def paired_gain(scores: Floats, baseline: Floats, groups: NDArray[np.int64]) -> Estimate:
+    """mean_i (l_f,i - l_p,i), with its error over groups of identical rows."""
+    return grouped_mean(scores - baseline, groups)
+
+
+def rate_by_draws(
+    encoding: Encoding, rows: Rows, prior: Density, groups: NDArray[np.int64], *, seed: int, check: Callable[[], None]
+) -> Estimate:
+    """R = mean over `rows` of KL(q(z|x) || p), by 4 draws of ln q(z|x) - ln p(z) each: for priors of any form."""
+    rates = np.empty(len(rows))
+    blocks = repeated_draws(encoding, rows, seed=seed, stream=Stream.RATE_DRAWS, copies=DRAWS_PER_ROW)
+    for block, latents, noise in blocks:
+        check()
+        log_std = np.log(np.asarray(encoding.std[rows[block]], dtype=np.float64)).sum(axis=1)
+        entropy = -0.5 * np.einsum("ijk,ijk->ij", noise, noise) - 0.5 * encoding.latent_size * LOG_2PI
+        log_prior = prior.log_density(latents.reshape(-1, encoding.latent_size)).reshape(-1, DRAWS_PER_ROW)
+        rates[block] = (entropy - log_prior).mean(axis=1) - log_std
+    return grouped_mean(rates, groups)

@@ -1,0 +1,23 @@
+"""The streams of noise, numbered once: a number is never given a second meaning, and nothing shares one."""
+
+from enum import IntEnum
+
+NOISE_SCHEME = 1  # recorded in manifests; a changed golden vector means scheme 2
+
+
+class Stream(IntEnum):
+    """What the numbers of a stream are used for."""
+
+    LATENTS = 0
+    CHOICES = 1
+    OUTPUT = 2
+    LABELS = 3
+    FIT_DRAWS = 16
+    TUNE_DRAWS = 17
+    HOLDOUT_DRAWS = 18
+    INITIALISATION = 19
+    SPLIT = 20
+    RATE_DRAWS = 21
+    REPORT_CHOICES = 32
+    BOOTSTRAP = 33
+    PROJECTIONS = 34
