@@ -43,10 +43,15 @@ def demo(
     raise typer.Exit(run(out))
 
 
-def api(host: Host = "127.0.0.1", port: Port = 8321) -> None:
+def api(
+    host: Annotated[str | None, typer.Option(help="The address to listen on; default: LATENTMILL_API__HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: LATENTMILL_API__PORT.")] = None,
+) -> None:
     """The HTTP service alone."""
     require("api", SERVICE_NEEDS)
-    _become(service_command("api", "--host", host, "--port", str(port)))
+    arguments = [] if host is None else ["--host", host]
+    arguments += [] if port is None else ["--port", str(port)]
+    _become(service_command("api", *arguments))
 
 
 def worker(

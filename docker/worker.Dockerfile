@@ -1,0 +1,21 @@
+# The workers: the service's packages and torch. For GPUs:
+#   docker compose build --build-arg TORCH_INDEX=https://pypi.org/simple compute prompt
+FROM python:3.11-slim
+
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_VERSION=2.13.0
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN pip install --index-url "$TORCH_INDEX" "torch==$TORCH_VERSION"
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY latentmill latentmill
+COPY service service
+COPY workers workers
+COPY migrations migrations
+RUN pip install -c constraints.txt ".[worker]" \
+    && useradd --uid 10001 --create-home latentmill \
+    && mkdir /data && chown latentmill:latentmill /data
+
+WORKDIR /data
+USER latentmill
+CMD ["latentmill", "worker", "compute"]
