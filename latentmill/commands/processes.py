@@ -6,7 +6,6 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from latentmill.commands.console import say
 from latentmill.processes import SERVICE_NEEDS, WORKERS_NEED, require, service_command, worker_command
 from latentmill.surroundings import child_environment
 
@@ -28,7 +27,7 @@ def up(
     from latentmill.stack import Stack
     from latentmill.stack import up as run_until_stopped
 
-    run_until_stopped(Stack(data_dir=data_dir, host=host, port=port, workers=workers, device=device, say=say))
+    run_until_stopped(Stack(data_dir=data_dir, host=host, port=port, workers=workers, device=device, say=typer.echo))
 
 
 def demo(
