@@ -128,7 +128,7 @@ def answers(client: Client) -> bool:
 
 def test_up_starts_again_after_a_kill_and_ends_when_asked(up: Up, data_dir: Path) -> None:
     left = json.loads((data_dir / "endpoint.json").read_text())
-    url, key = up.wait_line(READY).groups()
+    _, key = up.wait_line(READY).groups()
     assert key == left["api_key"]
     family = up.family()
     sockets = [word for one in family for word in one.cmdline() if word.endswith("broker.sock")]
