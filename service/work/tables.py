@@ -16,7 +16,7 @@ LIVE = text("state IN ('pending', 'leased')")
 LIVE_WHOLE = text("state IN ('pending', 'leased') AND \"index\" IS NULL")
 WAITING = text("state = 'pending' AND published_at IS NULL")
 PUBLISHED = text("state = 'pending' AND published_at IS NOT NULL")
-BUSY = text("state = 'leased' OR (state = 'pending' AND published_at IS NOT NULL)")
+BUSY = text("(state = 'leased' OR (state = 'pending' AND published_at IS NOT NULL))")
 
 
 class WorkItemRow(Base):
