@@ -7,17 +7,28 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from latentmill.errors import LatentmillError, Problem
+from service import work
 from service.datasets import operations as datasets
 from service.fits import encodings
 from service.fits import operations as fits
 from service.jobs import operations as jobs
+from service.jobs import shards
 from service.models import operations as models
 from service.settings import Settings
 from service.storage import Storage
-from service.work import WorkItemRow, needs
+from service.work import Claim, WorkItemRow, needs
 from service.work.needs import ResourceKind
 
 log = logging.getLogger("latentmill.service")
+
+SUBJECTS: dict[str, ResourceKind] = {
+    "inspect": "model",
+    "read": "dataset",
+    "encode": "encoding",
+    "fit": "fit",
+    "shard": "job",
+    "finalize": "job",
+}
 
 
 class Outcomes:
@@ -50,13 +61,39 @@ class Outcomes:
                 resource = ("dataset", item.subject_id)
                 keys = datasets.mark_rejected(session, item.subject_id, problem)
             case "encode" | "fit" | "shard" | "finalize":
-                kinds: dict[str, ResourceKind] = {"encode": "encoding", "fit": "fit"}
-                resource = (kinds.get(item.kind, "job"), item.subject_id)
+                resource = (SUBJECTS[item.kind], item.subject_id)
                 self._mark_failed(session, needs.Resource(*resource), problem)
             case _:
                 return
         self.delete_files(session, keys)
         self.settled(session, *resource, problem)
+
+    def given_up(self, session: Session, claim: Claim, problem: Problem) -> None:
+        """The holder of a work item gives it up for good: so does its resource."""
+        keys: list[str] = []
+        match claim.kind:
+            case "inspect":
+                keys = models.reject(session, claim, problem)
+            case "read":
+                keys = datasets.reject(session, claim, problem)
+            case "encode":
+                encodings.fail_encoding(session, claim, problem)
+            case "fit":
+                fits.fail_fit(session, claim, problem)
+            case "shard" | "finalize":
+                shards.fail_job(session, claim, problem)
+            case _:
+                work.fail(session, claim)
+                return
+        self.delete_files(session, keys)
+        self.settled(session, SUBJECTS[claim.kind], claim.subject_id, problem)
+
+    def stopped(self, session: Session, claim: Claim) -> None:
+        """The holder of a work item has stopped, because it was asked to."""
+        if SUBJECTS.get(claim.kind) == "job":
+            shards.commit_stop(session, claim)
+        else:
+            work.cancel(session, claim)
 
     def resume(self, session: Session) -> None:
         """Move on what a crash left behind."""
