@@ -1,0 +1,38 @@
+"""The one way in which the exporter says no: what, where in the user's source, and the way out."""
+
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from latentmill.errors import InvalidBundle
+
+_FOREIGN_FOLDERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+WAY_OUT = "Build it from the layers that a bundle may have, or bring that part into another form."
+
+
+def refusal(part: str, what: str, *, line: str | None = None, way_out: str = WAY_OUT) -> InvalidBundle:
+    """The error for something that cannot be exported."""
+    where = f" ({line})" if line else ""
+    return InvalidBundle(f"The {part} cannot be exported: {what}{where}. {way_out}")
+
+
+def user_line(trace: TracebackType | None) -> str | None:
+    """The innermost line of a traceback that is neither torch's nor ours."""
+    return _last_user_frame(list(traceback.extract_tb(trace)))
+
+
+def recorded_line(stack: str | None) -> str | None:
+    """The innermost user's line of the stack that torch.fx recorded at a node, which is text."""
+    frames = [line.strip() for line in (stack or "").splitlines() if line.strip().startswith("File ")]
+    own = [frame for frame in frames if not any(folder in frame for folder in _FOREIGN_FOLDERS)]
+    if not own:
+        return None
+    path, line, function = own[-1].removeprefix("File ").split(", ", 2)
+    return f"{Path(path.strip(chr(34))).name}, {line}, {function.splitlines()[0]}"
+
+
+def _last_user_frame(frames: list[traceback.FrameSummary]) -> str | None:
+    own = [frame for frame in frames if not frame.filename.startswith(_FOREIGN_FOLDERS)]
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name}" if own else None

@@ -1,0 +1,52 @@
+"""The bundle as a file: the same content gives the same bytes, and the file is there whole or not at all."""
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import Tensor
+
+from latentmill.specs import VaeManifest
+from workers.models.archive import MANIFEST, PRIOR, WEIGHTS
+
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+
+
+def write_bundle(
+    path: Path,
+    manifest: VaeManifest,
+    weights: dict[str, Tensor],
+    prior: dict[str, Tensor],
+    check: Callable[[Path], None],
+) -> None:
+    """Write the bundle at `path` once `check` has accepted the finished file."""
+    text = json.dumps(manifest.canonical(), ensure_ascii=False, indent=1)
+    members = {MANIFEST: text.encode(), WEIGHTS: save(dict(sorted(weights.items())))}
+    if prior:
+        members[PRIOR] = save(dict(sorted(prior.items())))
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for member, content in members.items():
+                    archive.writestr(_entry(member), content)
+            file.flush()
+            os.fsync(file.fileno())
+        check(unfinished)
+        unfinished.chmod(0o644)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A member without a date or a user of its own: those would make equal bundles differ."""
+    entry = zipfile.ZipInfo(name, _EARLIEST)
+    entry.create_system = 3
+    entry.external_attr = 0o644 << 16
+    return entry
