@@ -2,19 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from latentmill.errors import LimitExceeded, Problem
+from latentmill.errors import InvalidRequest, LimitExceeded, Problem
+from latentmill.specs.requests import Name
 from service.resources import ResourceColumns
 
 Item = TypeVar("Item")
+NAME: TypeAdapter[str | None] = TypeAdapter(Name | None)
 POLL_SECONDS = 0.3
 RETRY_AFTER_SECONDS = 1
 
@@ -80,7 +82,7 @@ def resource_fields(row: ResourceColumns, kind: str) -> dict[str, Any]:
 
 def shown(resource: BaseModel) -> dict[str, Any]:
     """A resource as JSON types."""
-    return resource.model_dump(mode="json")
+    return resource.model_dump(mode="json", by_alias=True)
 
 
 def page_of(items: list[Item], next_cursor: str | None) -> Page[Item]:
@@ -94,6 +96,24 @@ def created(resource: Resource, *, path: str, new: bool) -> Answer:
     if new:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return Answer(202 if new else 200, shown(resource), headers)
+
+
+def parsed_name(name: str | None) -> str | None:
+    """A name from a form, held to the same rule as one from JSON."""
+    try:
+        return NAME.validate_python(name)
+    except ValidationError as error:
+        raise InvalidRequest(
+            "A name has 1 to 128 characters, without slashes and control characters.", pointer="/name"
+        ) from error
+
+
+def multipart_body(files: Iterable[str], fields: Iterable[str]) -> dict[str, Any]:
+    """The OpenAPI description of an upload."""
+    parts = {name: {"type": "string", "format": "binary"} for name in sorted(files)}
+    parts |= {name: {"type": "string"} for name in sorted(fields)}
+    schema = {"type": "object", "required": ["file"], "properties": parts}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 async def waited(

@@ -69,6 +69,13 @@ def find(
     return row
 
 
+def find_id(session: Session, table: type[ResourceRow], tenant_id: str, reference: str) -> str:
+    """The id of the tenant's resource with this id or name, deleted or not: what a list is filtered by."""
+    known = select(table.id).where(table.tenant_id == tenant_id, table.id == reference)
+    found = session.execute(known).scalar_one_or_none()
+    return found or find(session, table, tenant_id, reference).id
+
+
 def find_needed(
     session: Session, table: type[ResourceRow], tenant_id: str, reference: str, *, pointer: str, lock: bool
 ) -> ResourceRow:

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -20,6 +21,7 @@ from service.models.tables import ModelRow
 from service.resources import check_name, find, find_needed, insert, name_taken, refuse_if_needed, stored
 from service.work import Claim, needs
 
+FAMILY: TypeAdapter[Family] = TypeAdapter(Family)
 SETTLED = frozenset({"ready", "failed"})
 FAMILIES_TO_COME = frozenset({"empirical", "flow"})
 HOLDS_ROWS = frozenset({"empirical"})

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -11,6 +10,7 @@ from latentmill.specs import Execution, Family, JobRequest, VaeManifest
 from latentmill.specs.requests import Format
 from service import work
 from service.database import database_now
+from service.fits.operations import FAMILY
 from service.fits.tables import EncodingRow, FitRow
 from service.jobs.states import add_event, finish_cancelling, lock, move
 from service.jobs.tables import JobRow, ShardRow
@@ -20,7 +20,6 @@ from service.work import Claim
 
 PIECE = 1000  # so many work items of a job are added at a time
 EXTENSIONS: dict[Format, str] = {"npz": "npz", "parquet": "parquet"}
-FAMILY: TypeAdapter[Family] = TypeAdapter(Family)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,107 @@
+"""What happens to every request before any route sees it: an id, the key, the size of the body; and the last resort.
+
+All of it is decided from the headers, so that nothing is read of a body that will be refused.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from latentmill.errors import BodyTooLarge, Internal, InvalidRequest, LatentmillError, LengthRequired, NotAuthenticated
+from service.database import Database, new_id
+from service.keys.operations import Caller, authenticate
+from service.problems import problem_response
+from service.settings import LimitSettings
+
+log = logging.getLogger("latentmill.service")
+
+KEYED = "/v1/"
+UPLOADS = frozenset({"/v1/models", "/v1/datasets"})
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Admission:
+    """ASGI middleware that lets a request in or answers it at the door."""
+
+    def __init__(self, app: ASGIApp, *, database: Database, pepper: bytes, limits: LimitSettings) -> None:
+        self._app = app
+        self._database = database
+        self._pepper = pepper
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        answer = _Answer(send, request_id)
+        try:
+            if scope["path"].startswith(KEYED):
+                state["caller"] = await run_in_threadpool(self._caller, headers)
+            self._check_size(scope, headers)
+        except LatentmillError as error:
+            # The body is not read, so the connection cannot be used again.
+            await problem_response(error, request_id, {"Connection": "close"})(scope, receive, answer)
+            return
+        try:
+            await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            log.info("%s: the client went away", request_id)
+        except Exception:
+            # The boundary of the service: a defect is logged with the id that the user is shown.
+            log.exception("%s: %s %s", request_id, scope["method"], scope["path"])
+            if answer.started:
+                raise
+            await problem_response(Internal(), request_id)(scope, receive, answer)
+
+    def _caller(self, headers: Mapping[str, str]) -> Caller:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise NotAuthenticated()
+        with self._database.reading() as session:
+            return authenticate(session, key.strip(), pepper=self._pepper)
+
+    def _check_size(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        if scope["method"] not in WITH_BODY:
+            return
+        upload = scope["path"] in UPLOADS
+        limit = self._limits.upload_bytes if upload else self._limits.json_bytes
+        length = headers.get("content-length")
+        if length is None:
+            if upload or "transfer-encoding" in headers:
+                raise LengthRequired("The request must say the size of its body in Content-Length.")
+            return
+        if not length.isdecimal():
+            raise InvalidRequest(f"Content-Length is no number: {length!r}")
+        if int(length) > limit:
+            raise BodyTooLarge(f"The body has {int(length):,} bytes; at most {limit:,} are allowed here.")
+
+
+class _Answer:
+    """`send` that adds the request id, and knows whether the answer has begun."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            MutableHeaders(scope=message)["X-Request-Id"] = self._request_id
+        await self._send(message)
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    """The caller's own id where it is a decent one, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else new_id("req")

@@ -1,0 +1,94 @@
+"""The composition root: everything that the API is made of, put together in one place."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+import latentmill
+from latentmill.errors import Problem
+from service import health, problems
+from service.admission import Admission
+from service.database import Database
+from service.datasets.routes import router as datasets
+from service.dependencies import Services
+from service.fits.routes import router as fits
+from service.jobs.routes import router as jobs
+from service.jobs.shard_routes import router as shards
+from service.keys.pepper import pepper_of
+from service.models.routes import router as models
+from service.outcomes import Outcomes
+from service.queue import Queue
+from service.settings import Settings
+from service.storage import open_storage
+from service.to_come import router_of_what_is_to_come
+from service.work.publisher import Publisher
+
+PROBLEM = {
+    "description": "A problem (RFC 9457).",
+    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API. Making it opens no connection; the first request does."""
+    services = make_services(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        services.publisher.close()
+        services.queue.close()
+        services.database.dispose()
+
+    app = FastAPI(
+        title="Latentmill",
+        description="Turn a trained VAE into a synthetic-dataset factory.",
+        version=latentmill.__version__,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        responses={422: PROBLEM, "4XX": PROBLEM, "5XX": PROBLEM},
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.add_middleware(Admission, database=services.database, pepper=services.pepper, limits=settings.limits)
+    problems.install(app)
+    for router in (health.router, models, datasets, fits, jobs, shards, router_of_what_is_to_come()):
+        app.include_router(router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def make_services(settings: Settings) -> Services:
+    """What outlives a request."""
+    database, storage, queue = Database(settings), open_storage(settings), Queue(settings)
+    return Services(
+        settings=settings,
+        database=database,
+        storage=storage,
+        queue=queue,
+        publisher=Publisher(database, queue, settings),
+        outcomes=Outcomes(storage, settings),
+        pepper=pepper_of(settings),
+    )
+
+
+def _operation_id(route: APIRoute) -> str:
+    return f"{route.name}_head" if "HEAD" in (route.methods or ()) else route.name
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the problem as the one body of errors."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs", {})
+        schemas["Problem"] = problem
+        app.openapi_schema = document
+    return app.openapi_schema

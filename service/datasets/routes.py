@@ -1,0 +1,140 @@
+"""HTTP of datasets."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from latentmill.errors import InvalidRequest, NotYet
+from service.answers import (
+    Answer,
+    Deleted,
+    Page,
+    Resource,
+    created,
+    multipart_body,
+    page_of,
+    parsed_name,
+    resource_fields,
+    waited,
+)
+from service.datasets import operations
+from service.datasets.tables import DatasetRow
+from service.dependencies import CallerOf, IdempotencyKey, PageOf, Reading, Services, ServicesOf, Wait, Writing, writing
+from service.keys.operations import Caller
+from service.resources import find, page
+from service.uploads import ReceivedFile, Upload, discard, received
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+FILES, FIELDS = frozenset({"file", "labels"}), frozenset({"kind", "label_column", "model", "name"})
+LABEL_COLUMN_CHARACTERS = 128
+
+
+class Dataset(Resource):
+    """Reference rows that a user uploaded."""
+
+    kind: operations.DatasetKind
+    filename: str
+    bytes: int
+    rows: int | None
+    row_shape: list[int] | None
+    dtype: str | None
+    columns: list[Any] | None
+    labels: dict[str, int] | None
+    digest: str | None
+
+
+def dataset_of(row: DatasetRow) -> Dataset:
+    """The dataset as users see it."""
+    return Dataset(
+        **resource_fields(row, "dataset"),
+        kind="latents" if row.kind == "latents" else "rows",
+        filename=row.filename,
+        bytes=row.size_bytes,
+        rows=row.rows,
+        row_shape=row.row_shape,
+        dtype=row.dtype,
+        columns=row.columns,
+        labels=dict(row.label_counts) if row.label_counts is not None else None,
+        digest=row.digest,
+    )
+
+
+@router.post("", status_code=202, response_model=Dataset, openapi_extra=multipart_body(FILES, FIELDS))
+async def add_dataset(
+    request: Request, services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Upload reference rows. A worker reads them; the same bytes with the same options give the same dataset."""
+    async with received(request, services.storage, tenant_id=caller.tenant_id, files=FILES, fields=FIELDS) as upload:
+        answer, kept = await run_in_threadpool(_add, services, caller, idempotency_key, upload)
+    if not kept:
+        await run_in_threadpool(discard, services.storage, upload)
+    return answer.response()
+
+
+def _add(services: Services, caller: Caller, idempotency_key: str | None, upload: Upload) -> tuple[Answer, bool]:
+    """The answer, and whether the uploaded files are now the dataset's."""
+    meant = _meant(upload)
+    kept = False
+    with writing(services, caller, idempotency_key) as transaction:
+
+        def make() -> Answer:
+            nonlocal kept
+            row, kept = operations.add(transaction.session, caller.tenant_id, meant)
+            return created(dataset_of(row), path=f"/v1/datasets/{row.id}", new=kept)
+
+        answer = transaction.once("datasets", meant.digest(), make)
+    return answer, kept
+
+
+def _meant(upload: Upload) -> operations.DatasetUpload:
+    kind = upload.fields.get("kind", "rows")
+    if kind not in ("rows", "latents"):
+        raise InvalidRequest(f"kind is rows or latents, not {kind!r}.", pointer="/kind")
+    if kind == "latents":
+        raise NotYet('Datasets of kind "latents" are not part of this release.', pointer="/kind")
+    if "model" in upload.fields:
+        raise NotYet("A model's table transform for a dataset is not part of this release.", pointer="/model")
+    column = upload.fields.get("label_column")
+    if column is not None and not 1 <= len(column) <= LABEL_COLUMN_CHARACTERS:
+        raise InvalidRequest(f"label_column has 1 to {LABEL_COLUMN_CHARACTERS} characters.", pointer="/label_column")
+    if column is not None and "labels" in upload.files:
+        raise InvalidRequest("Labels come from a file or from a column, not from both.", pointer="/label_column")
+    return operations.DatasetUpload(
+        file=_file(upload.files["file"]),
+        labels=_file(upload.files["labels"]) if "labels" in upload.files else None,
+        label_column=column,
+        name=parsed_name(upload.fields.get("name")),
+    )
+
+
+def _file(file: ReceivedFile) -> operations.DatasetFile:
+    return operations.DatasetFile(file.key, file.filename, file.size_bytes, file.sha256)
+
+
+@router.get("", response_model=Page[Dataset])
+def list_datasets(reading: Reading, asked: PageOf) -> Page[Dataset]:
+    """The datasets, newest first."""
+    rows, cursor = page(reading.session, DatasetRow, reading.tenant_id, limit=asked.limit, cursor=asked.cursor)
+    return page_of([dataset_of(row) for row in rows], cursor)
+
+
+@router.get("/{dataset}", response_model=Dataset)
+async def show_dataset(dataset: str, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Dataset:
+    """One dataset by id or name; with `wait` once it is ready or rejected."""
+
+    def read() -> Dataset:
+        with services.database.reading() as session:
+            return dataset_of(find(session, DatasetRow, caller.tenant_id, dataset))
+
+    return await waited(read, lambda it: it.state in operations.SETTLED, wait, services.settings.limits.wait_seconds)
+
+
+@router.delete("/{dataset}", response_model=Deleted)
+def delete_dataset(dataset: str, writing: Writing) -> Deleted:
+    """Delete a dataset that nothing at work needs, its encodings, and the fits that hold its rows."""
+    row, keys = operations.delete(writing.session, writing.tenant_id, dataset)
+    writing.outcomes.delete_files(writing.session, keys)
+    writing.outcomes.deleted(writing.session, "dataset", row.id)
+    return Deleted(object="dataset", id=row.id)

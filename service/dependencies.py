@@ -1,0 +1,119 @@
+"""What routes are given: the services, the caller, and a transaction that is committed before the answer is sent."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Query, Request, Security
+from fastapi.security import HTTPBearer
+from sqlalchemy.orm import Session
+
+from service.answers import Answer
+from service.database import Database
+from service.idempotency.operations import once
+from service.keys.operations import Caller
+from service.outcomes import Outcomes
+from service.queue import Queue
+from service.settings import Settings
+from service.storage import Storage
+from service.work.publisher import Publisher
+
+BEARER = HTTPBearer(auto_error=False, description="An API key: `latentmill keys create` makes one.")
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that outlives a request; made once, by `create_app`."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    queue: Queue
+    publisher: Publisher
+    outcomes: Outcomes
+    pepper: bytes
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A request's transaction, for its caller, and what follows from it."""
+
+    session: Session
+    caller: Caller
+    services: Services
+    idempotency_key: str | None
+
+    @property
+    def tenant_id(self) -> str:
+        return self.caller.tenant_id
+
+    @property
+    def settings(self) -> Settings:
+        return self.services.settings
+
+    @property
+    def outcomes(self) -> Outcomes:
+        return self.services.outcomes
+
+    def once(self, route: str, body: Any, make: Callable[[], Answer]) -> Answer:
+        """What `make` answers; with an idempotency key once, and the same answer again after that."""
+        return once(self.session, tenant_id=self.tenant_id, route=route, key=self.idempotency_key, body=body, make=make)
+
+
+def services_of(request: Request) -> Services:
+    """The services of the app that serves this request."""
+    services: Services = request.app.state.services
+    return services
+
+
+def caller_of(request: Request, _key: Annotated[Any, Security(BEARER)] = None) -> Caller:
+    """Who makes this request; admission has checked the key."""
+    caller: Caller = request.scope["state"]["caller"]
+    return caller
+
+
+ServicesOf = Annotated[Services, Depends(services_of)]
+CallerOf = Annotated[Caller, Depends(caller_of)]
+IdempotencyKey = Annotated[
+    str | None, Header(alias="Idempotency-Key", description="The same key and body again give the same answer.")
+]
+Wait = Annotated[float | None, Query(ge=0, description="Seconds to wait until it has settled.")]
+
+
+@contextmanager
+def writing(services: Services, caller: Caller, idempotency_key: str | None) -> Iterator[Transaction]:
+    """A transaction that is committed at the end; then the publisher is told, which cannot fail the request."""
+    with services.database.writing() as session:
+        yield Transaction(session, caller, services, idempotency_key)
+    services.publisher.nudge()
+
+
+def _writing(services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None) -> Iterator[Transaction]:
+    with writing(services, caller, idempotency_key) as transaction:
+        yield transaction
+
+
+def _reading(services: ServicesOf, caller: CallerOf) -> Iterator[Transaction]:
+    with services.database.reading() as session:
+        yield Transaction(session, caller, services, None)
+
+
+# scope="function": otherwise the answer leaves before the commit, and a failing commit has already been a success.
+Writing = Annotated[Transaction, Depends(_writing, scope="function")]
+Reading = Annotated[Transaction, Depends(_reading, scope="function")]
+
+
+class PageQuery:
+    """Which page of a list is asked for."""
+
+    def __init__(
+        self,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Items of a page.")] = 50,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    ) -> None:
+        self.limit = limit
+        self.cursor = cursor
+
+
+PageOf = Annotated[PageQuery, Depends(PageQuery)]

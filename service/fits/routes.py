@@ -1,0 +1,120 @@
+"""HTTP of fits."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
+from starlette.responses import Response, StreamingResponse
+
+from latentmill.specs import Family, FitRequest
+from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields, waited
+from service.datasets.tables import DatasetRow
+from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, Wait, Writing
+from service.fits import operations
+from service.fits.tables import FitRow
+from service.models.tables import ModelRow
+from service.resources import find, find_id, page, waits_out
+
+router = APIRouter(prefix="/v1/fits", tags=["fits"])
+BINARY = "application/octet-stream"
+
+
+class Fit(Resource):
+    """An aggregate posterior, fitted to a dataset under a model."""
+
+    state_reason: str | None
+    model: str
+    dataset: str
+    family: Family
+    by_label: bool
+    holdout: float
+    seed: int
+    progress: float
+    diagnostics: dict[str, Any] | None
+    parameters_url: str | None
+    parameters_digest: str | None
+    started_at: datetime | None
+
+
+def fit_of(session: Session, row: FitRow) -> Fit:
+    """The fit as users see it."""
+    request = FitRequest.model_validate(row.request)
+    ready = row.state == "ready"
+    return Fit(
+        **resource_fields(row, "fit"),
+        state_reason=row.state_reason or (waits_out(session, row.id) if row.state == "queued" else None),
+        model=row.model_id,
+        dataset=row.dataset_id,
+        family=operations.FAMILY.validate_python(row.family),
+        by_label=request.by_label,
+        holdout=request.holdout,
+        seed=request.seed,
+        progress=row.progress,
+        diagnostics=row.diagnostics,
+        parameters_url=f"/v1/fits/{row.id}/parameters" if ready else None,
+        parameters_digest=row.parameters_digest,
+        started_at=row.started_at,
+    )
+
+
+@router.post("", status_code=202, response_model=Fit)
+def create_fit(body: FitRequest, writing: Writing) -> Response:
+    """Fit a density to a dataset's posteriors under a model. The same request gives the same fit."""
+
+    def make() -> Answer:
+        row, new = operations.create(writing.session, writing.tenant_id, body)
+        return created(fit_of(writing.session, row), path=f"/v1/fits/{row.id}", new=new)
+
+    return writing.once("fits", body.canonical(), make).response()
+
+
+@router.get("", response_model=Page[Fit])
+def list_fits(
+    reading: Reading,
+    asked: PageOf,
+    model: Annotated[str | None, Query(description="Of this model only, by id or name.")] = None,
+    dataset: Annotated[str | None, Query(description="Of this dataset only, by id or name.")] = None,
+) -> Page[Fit]:
+    """The fits, newest first."""
+    session, tenant_id = reading.session, reading.tenant_id
+    where = []
+    if model is not None:
+        where.append(FitRow.model_id == find_id(session, ModelRow, tenant_id, model))
+    if dataset is not None:
+        where.append(FitRow.dataset_id == find_id(session, DatasetRow, tenant_id, dataset))
+    rows, cursor = page(session, FitRow, tenant_id, limit=asked.limit, cursor=asked.cursor, where=where)
+    return page_of([fit_of(session, row) for row in rows], cursor)
+
+
+@router.get("/{fit}", response_model=Fit)
+async def show_fit(fit: str, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Fit:
+    """One fit by id or name; with `wait` once it is ready or failed."""
+
+    def read() -> Fit:
+        with services.database.reading() as session:
+            return fit_of(session, find(session, FitRow, caller.tenant_id, fit))
+
+    return await waited(read, lambda it: it.state in operations.SETTLED, wait, services.settings.limits.wait_seconds)
+
+
+@router.get("/{fit}/parameters", response_class=Response)
+def fit_parameters(fit: str, reading: Reading) -> Response:
+    """The fitted parameters, as safetensors."""
+    row = find(reading.session, FitRow, reading.tenant_id, fit)
+    data, key = operations.ready_parameters(row)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{row.id}.safetensors"',
+        "ETag": f'"sha256-{row.parameters_digest}"',
+    }
+    if key is not None:
+        return StreamingResponse(reading.services.storage.read(key), headers=headers, media_type=BINARY)
+    return Response(data, headers=headers, media_type=BINARY)
+
+
+@router.delete("/{fit}", response_model=Deleted)
+def delete_fit(fit: str, writing: Writing) -> Deleted:
+    """Delete a fit that nothing at work needs."""
+    row, keys = operations.delete(writing.session, writing.tenant_id, fit)
+    writing.outcomes.delete_files(writing.session, keys)
+    return Deleted(object="fit", id=row.id)

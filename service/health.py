@@ -1,0 +1,89 @@
+"""Whether the service lives, whether it is ready, and what it allows."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from latentmill.errors import LatentmillError, Unavailable
+from service import migrate
+from service.dependencies import CallerOf, Services, ServicesOf
+from service.settings import LimitSettings
+from service.work.workers import live_workers
+
+router = APIRouter(tags=["service"])
+EMBEDDED_BROKER = "redis+socket:"  # only `latentmill up` starts a broker on a socket of its own
+QUEUES = frozenset({"prompt", "compute"})
+
+
+class Readiness(BaseModel):
+    """What is in order, and what is not."""
+
+    ready: bool
+    degraded: list[str]
+    failing: dict[str, str]
+
+
+@router.get("/healthz")
+def health() -> dict[str, str]:
+    """The process lives."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", response_model=Readiness)
+def readiness(services: ServicesOf) -> Response:
+    """200 when database, migrations and storage are in order. A broker or workers that are away degrade it."""
+    embedded = services.settings.broker.url.startswith(EMBEDDED_BROKER)
+    needed: dict[str, Callable[[Services], None]] = {
+        "database": _check_database,
+        "migrations": _check_migrations,
+        "storage": lambda services: services.storage.check(),
+    }
+    wanted: dict[str, Callable[[Services], None]] = {
+        "broker": lambda services: services.queue.check(),
+        "workers": _check_workers,
+    }
+    if embedded:
+        # Everything is on this machine and was started together: without its parts it is not ready.
+        needed, wanted = needed | wanted, {}
+    failing = _faults(needed, services)
+    degraded = _faults(wanted, services) if not failing else {}
+    ready = not failing
+    answer = Readiness(ready=ready, degraded=sorted(degraded), failing=failing | degraded)
+    return JSONResponse(answer.model_dump(), 200 if ready else 503)
+
+
+@router.get("/v1/limits", response_model=LimitSettings)
+def limits(services: ServicesOf, caller: CallerOf) -> LimitSettings:
+    """What one request may ask for."""
+    return services.settings.limits
+
+
+def _faults(checks: dict[str, Callable[[Services], None]], services: Services) -> dict[str, str]:
+    """What is wrong, by the name of the check."""
+    faults: dict[str, str] = {}
+    for name, check in checks.items():
+        try:
+            check(services)
+        except LatentmillError as error:
+            faults[name] = error.detail
+    return faults
+
+
+def _check_database(services: Services) -> None:
+    with services.database.reading() as session:
+        session.connection()
+
+
+def _check_migrations(services: Services) -> None:
+    current, newest = migrate.current(services.database), migrate.head()
+    if current != newest:
+        raise Unavailable(f"The database is at revision {current}, the code at {newest}: run `latentmill migrate`.")
+
+
+def _check_workers(services: Services) -> None:
+    with services.database.reading() as session:
+        live = live_workers(session, seen_seconds=services.settings.work.worker_seen_seconds)
+    if missing := QUEUES - {queue for worker in live for queue in worker.queues}:
+        raise Unavailable(f"No live worker takes {', '.join(sorted(missing))}.")

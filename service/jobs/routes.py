@@ -1,0 +1,133 @@
+"""HTTP of jobs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from latentmill.errors import InvalidRequest
+from latentmill.specs import JobRequest
+from service.answers import RETRY_AFTER_SECONDS, Answer, Deleted, Page, created, page_of, shown, waited
+from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, Transaction, Wait, Writing
+from service.jobs import operations
+from service.jobs.events import is_over, last_event_number, stream
+from service.jobs.planning import plan
+from service.jobs.schema import Job, JobPlan, etag_of, job_of, path_of, plan_answer
+from service.jobs.states import TERMINAL, JobState
+from service.jobs.tables import JobRow
+from service.models.tables import ModelRow
+from service.resources import find, find_id, page
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.post("", status_code=202, response_model=Job)
+def create_job(body: JobRequest, writing: Writing) -> Response:
+    """Make rows. The job begins when all that it names is ready."""
+
+    def make() -> Answer:
+        row = operations.submit(writing.session, writing.tenant_id, body, writing.settings)
+        job = job_of(writing.session, row, writing.settings)
+        return created(job, path=path_of(row), new=True)
+
+    return writing.once("jobs", body.canonical(), make).response()
+
+
+@router.post("/plan", response_model=JobPlan)
+def plan_job(body: JobRequest, reading: Reading) -> JobPlan:
+    """What submitting this would make. Nothing is created."""
+    return plan_answer(plan(reading.session, reading.tenant_id, body, reading.settings))
+
+
+@router.get("", response_model=Page[Job])
+def list_jobs(
+    reading: Reading,
+    asked: PageOf,
+    state: Annotated[JobState | None, Query(description="In this state only.")] = None,
+    model: Annotated[str | None, Query(description="Of this model only, by id or name.")] = None,
+) -> Page[Job]:
+    """The jobs, newest first."""
+    session, tenant_id = reading.session, reading.tenant_id
+    where = [JobRow.state == state] if state is not None else []
+    if model is not None:
+        where.append(JobRow.model_id == find_id(session, ModelRow, tenant_id, model))
+    rows, cursor = page(session, JobRow, tenant_id, limit=asked.limit, cursor=asked.cursor, where=where)
+    return page_of([job_of(session, row, reading.settings) for row in rows], cursor)
+
+
+@router.get("/{job}", response_model=Job)
+async def show_job(
+    job: str,
+    services: ServicesOf,
+    caller: CallerOf,
+    wait: Wait = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """One job by id or name; with `wait` once it has ended."""
+
+    def read() -> tuple[Job, str]:
+        with services.database.reading() as session:
+            row = find(session, JobRow, caller.tenant_id, job)
+            seen = job_of(session, row, services.settings)
+            return seen, etag_of(row, seen)
+
+    longest = services.settings.limits.wait_seconds
+    seen, etag = await waited(read, lambda it: it[0].state in TERMINAL, wait, longest)
+    headers = {"ETag": etag}
+    if seen.state not in TERMINAL:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if if_none_match is not None and etag in (tag.strip() for tag in if_none_match.split(",")):
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(shown(seen), headers=headers)
+
+
+@router.post("/{job}/cancel", status_code=202, response_model=Job)
+def cancel_job(job: str, writing: Writing) -> Response:
+    """Stop a job within one batch of each of its workers. What is committed stays."""
+    before = find(writing.session, JobRow, writing.tenant_id, job).state
+    row = operations.cancel(writing.session, writing.tenant_id, job)
+    left_alone = before in TERMINAL or before == "finalizing"
+    return _sent(writing, row, 200 if left_alone else 202)
+
+
+@router.post("/{job}/retry", status_code=202, response_model=Job)
+def retry_job(job: str, writing: Writing) -> Response:
+    """Make what is missing of a failed or cancelled job."""
+    return _sent(writing, operations.retry(writing.session, writing.tenant_id, job, writing.settings), 202)
+
+
+@router.delete("/{job}", status_code=202, response_model=Deleted)
+def delete_job(job: str, writing: Writing) -> Deleted:
+    """Delete a job and its files; one that is at work is cancelled first."""
+    row = operations.delete(writing.session, writing.tenant_id, job)
+    writing.outcomes.delete_folder(writing.session, operations.folder_of(row))
+    return Deleted(object="job", id=row.id)
+
+
+@router.get("/{job}/events", response_class=StreamingResponse)
+def job_events(
+    job: str,
+    reading: Reading,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> Response:
+    """What happens to the job, as server-sent events (state, shard, progress), until it has ended."""
+    row = find(reading.session, JobRow, reading.tenant_id, job)
+    after = last_event_number(last_event_id)
+    if after > row.event_number:
+        raise InvalidRequest(f"{row.id} has {row.event_number} events; Last-Event-ID says {after}.")
+    if after and is_over(row, after):
+        return Response(status_code=204)  # tells an EventSource not to come back
+    return StreamingResponse(
+        stream(reading.services.database, row.id, after),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+def _sent(writing: Transaction, row: JobRow, status: int) -> Response:
+    writing.session.flush()
+    job = job_of(writing.session, row, writing.settings)
+    headers = {"Location": path_of(row), "ETag": etag_of(row, job)}
+    if job.state not in TERMINAL:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return JSONResponse(shown(job), status, headers)

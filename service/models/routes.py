@@ -1,0 +1,109 @@
+"""HTTP of models."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from latentmill.specs import MeasuredExecution, VaeManifest
+from service.answers import (
+    Answer,
+    Deleted,
+    Page,
+    Resource,
+    created,
+    multipart_body,
+    page_of,
+    parsed_name,
+    resource_fields,
+    waited,
+)
+from service.dependencies import CallerOf, IdempotencyKey, PageOf, Reading, Services, ServicesOf, Wait, Writing, writing
+from service.keys.operations import Caller
+from service.models import operations
+from service.models.tables import ModelRow
+from service.resources import find, page
+from service.uploads import Upload, discard, received
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+FILES, FIELDS = frozenset({"file"}), frozenset({"name"})
+
+
+class Model(Resource):
+    """A registered VAE."""
+
+    digest: str
+    filename: str
+    bytes: int
+    manifest: VaeManifest | None
+    executions: dict[str, MeasuredExecution]
+
+
+def model_of(row: ModelRow) -> Model:
+    """The model as users see it."""
+    return Model(
+        **resource_fields(row, "model"),
+        digest=row.digest,
+        filename=row.filename,
+        bytes=row.size_bytes,
+        manifest=operations.manifest_of(row) if row.manifest is not None else None,
+        executions=operations.executions_of(row),
+    )
+
+
+@router.post("", status_code=202, response_model=Model, openapi_extra=multipart_body(FILES, FIELDS))
+async def add_model(
+    request: Request, services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Upload a bundle. It is inspected by a worker; the same bytes under the same name give the same model."""
+    async with received(request, services.storage, tenant_id=caller.tenant_id, files=FILES, fields=FIELDS) as upload:
+        answer, kept = await run_in_threadpool(_add, services, caller, idempotency_key, upload)
+    if not kept:
+        await run_in_threadpool(discard, services.storage, upload)
+    return answer.response()
+
+
+def _add(services: Services, caller: Caller, idempotency_key: str | None, upload: Upload) -> tuple[Answer, bool]:
+    """The answer, and whether the uploaded file is now the model's."""
+    name = parsed_name(upload.fields.get("name"))
+    file = upload.files["file"]
+    bundle = operations.Bundle(file.key, file.filename, file.size_bytes, file.sha256)
+    kept = False
+    with writing(services, caller, idempotency_key) as transaction:
+
+        def make() -> Answer:
+            nonlocal kept
+            row, kept = operations.add(transaction.session, caller.tenant_id, bundle, name)
+            return created(model_of(row), path=f"/v1/models/{row.id}", new=kept)
+
+        body: dict[str, Any] = {"file": file.sha256, "name": name}
+        answer = transaction.once("models", body, make)
+    return answer, kept
+
+
+@router.get("", response_model=Page[Model])
+def list_models(reading: Reading, asked: PageOf) -> Page[Model]:
+    """The models, newest first."""
+    rows, cursor = page(reading.session, ModelRow, reading.tenant_id, limit=asked.limit, cursor=asked.cursor)
+    return page_of([model_of(row) for row in rows], cursor)
+
+
+@router.get("/{model}", response_model=Model)
+async def show_model(model: str, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Model:
+    """One model by id or name; with `wait` once it is ready or rejected."""
+
+    def read() -> Model:
+        with services.database.reading() as session:
+            return model_of(find(session, ModelRow, caller.tenant_id, model))
+
+    return await waited(read, lambda it: it.state in operations.SETTLED, wait, services.settings.limits.wait_seconds)
+
+
+@router.delete("/{model}", response_model=Deleted)
+def delete_model(model: str, writing: Writing) -> Deleted:
+    """Delete a model that nothing at work needs, with the encodings that were made with it."""
+    row, keys = operations.delete(writing.session, writing.tenant_id, model)
+    writing.outcomes.delete_files(writing.session, keys)
+    writing.outcomes.deleted(writing.session, "model", row.id)
+    return Deleted(object="model", id=row.id)

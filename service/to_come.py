@@ -1,0 +1,47 @@
+"""Routes of the contract that are not part of this release: they say so by name, instead of a 404."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from fastapi import APIRouter
+
+from latentmill.errors import NotYet
+from service.dependencies import CallerOf
+
+KEYED = {
+    ("GET", "/v1/reports"): "Reports",
+    ("POST", "/v1/reports"): "Reports",
+    ("GET", "/v1/reports/{report}"): "Reports",
+    ("DELETE", "/v1/reports/{report}"): "Reports",
+    ("POST", "/v1/previews"): "Previews",
+    ("GET", "/v1/jobs/{job}/rows"): "Reading rows of a job",
+    ("GET", "/v1/jobs/{job}/archive"): "The archive of a job",
+}
+KEYLESS = {("GET", "/metrics"): "Metrics"}
+
+
+def router_of_what_is_to_come() -> APIRouter:
+    """One route for each of them."""
+    router = APIRouter(tags=["to come"])
+    responses: dict[int | str, dict[str, Any]] = {501: {"description": "Not part of this release."}}
+    for routes, make in ((KEYED, _refusal_with_key), (KEYLESS, _refusal)):
+        for (method, path), what in routes.items():
+            name = f"{method.lower()}{path.replace('/v1', '').replace('/', '_').replace('{', '').replace('}', '')}"
+            router.add_api_route(
+                path, make(what), methods=[method], responses=responses, response_model=None, name=name
+            )
+    return router
+
+
+def _refusal(what: str) -> Callable[..., NoReturn]:
+    def refuse() -> NoReturn:
+        raise NotYet(f"{what}: not part of this release.")
+
+    return refuse
+
+
+def _refusal_with_key(what: str) -> Callable[..., NoReturn]:
+    def refuse(caller: CallerOf) -> NoReturn:
+        raise NotYet(f"{what}: not part of this release.")
+
+    return refuse
