@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +24,18 @@ class LocalStorage:
         self._root = root
 
     def put(self, key: str, path: Path) -> None:
-        with _faults(key), path.open("rb") as source, self.receive(key) as incoming:
-            while piece := source.read(PIECE_BYTES):
-                incoming.write(piece)
-            incoming.commit()
+        target = self._path(key)
+        with _faults(key), path.open("rb") as source:
+            os.fsync(source.fileno())
+            try:
+                self._publish(path, target, key)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+                    raise
+                with self.receive(key) as incoming:  # another file system: it cannot be linked
+                    while piece := source.read(PIECE_BYTES):
+                        incoming.write(piece)
+                    incoming.commit()
 
     def put_bytes(self, key: str, data: bytes) -> None:
         with self.receive(key) as incoming:
@@ -43,7 +51,7 @@ class LocalStorage:
             temporary = folder / secrets.token_hex(16)
             file = temporary.open("xb")
         try:
-            yield _LocalIncoming(key, file, temporary, target)
+            yield _LocalIncoming(key, file, lambda: self._publish(temporary, target, key))
         finally:
             with _faults(key):
                 try:
@@ -112,6 +120,15 @@ class LocalStorage:
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)
 
+    def _publish(self, source: Path, target: Path, key: str) -> None:
+        """Give the synced file at `source` its second name, the key's, and put that name on the disk too."""
+        _link(source, target, key)
+        folder = target.parent
+        while folder != self._root:
+            _sync_folder(folder)
+            folder = folder.parent
+        _sync_folder(folder)
+
     def _drop_empty(self, folder: Path) -> None:
         """Remove folders that hold nothing any more, upwards, up to the root."""
         while folder != self._root and self._root in folder.parents:
@@ -129,11 +146,10 @@ class LocalStorage:
 class _LocalIncoming:
     """A temporary file that its commit links to its key."""
 
-    def __init__(self, key: str, file: BinaryIO, temporary: Path, target: Path) -> None:
+    def __init__(self, key: str, file: BinaryIO, publish: Callable[[], None]) -> None:
         self._key = key
         self._file = file
-        self._temporary = temporary
-        self._target = target
+        self._publish = publish
         self._hash = hashlib.sha256()
         self._size_bytes = 0
 
@@ -155,26 +171,23 @@ class _LocalIncoming:
         with _faults(self._key):
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._link()
-            for folder in (self._target.parent, *self._target.parent.parents):
-                _sync_folder(folder)
-                if folder == self._temporary.parent.parent:
-                    break
+            self._publish()
 
-    def _link(self) -> None:
-        # A delete of the folder's last file may remove the folder between its making and the link.
-        for _ in range(10):
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(self._temporary, self._target)
-                return
-            except FileNotFoundError:
-                continue
-            except FileExistsError:
-                if _sha256_of(self._target) != self.sha256:
-                    raise StorageFault(f"{self._key} exists already, with other bytes") from None
-                return
-        raise StorageFault(f"{self._key}: its folder was removed again and again")
+
+def _link(source: Path, target: Path, key: str) -> None:
+    # A delete of the folder's last file may remove the folder between its making and the link.
+    for _ in range(10):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+            return
+        except FileNotFoundError:
+            continue
+        except FileExistsError:
+            if _sha256_of(target) != _sha256_of(source):
+                raise StorageFault(f"{key} exists already, with other bytes") from None
+            return
+    raise StorageFault(f"{key}: its folder was removed again and again")
 
 
 def _pieces(key: str, file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:

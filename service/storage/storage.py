@@ -44,7 +44,10 @@ class Storage(Protocol):
     """Files by key. An OSError inside becomes StorageFull, StorageFault or NotFound."""
 
     def put(self, key: str, path: Path) -> None:
-        """Store the file at `path`; an existing key must hold the same bytes."""
+        """Store the file at `path`, which may be deleted afterwards, but not written to: it may be the stored one.
+
+        An existing key must hold the same bytes.
+        """
         ...
 
     def put_bytes(self, key: str, data: bytes) -> None:

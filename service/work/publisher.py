@@ -119,9 +119,11 @@ def _mark(session: Session, item_ids: list[str]) -> list[Message]:
 
 
 def _unpublish(session: Session, item_ids: list[str]) -> None:
+    # Never waits for a row: a cancel takes the same ones in another order.
+    free = select(WorkItemRow.id).where(WorkItemRow.id.in_(item_ids), PUBLISHED).with_for_update(skip_locked=True)
     session.execute(
         update(WorkItemRow)
-        .where(WorkItemRow.id.in_(item_ids), PUBLISHED)
+        .where(WorkItemRow.id.in_(session.execute(free).scalars().all()))
         .values(published_at=None, published_times=WorkItemRow.published_times - 1)
         .execution_options(synchronize_session=False)
     )

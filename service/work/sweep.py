@@ -13,12 +13,12 @@ from service.settings import Settings, WorkSettings
 from service.work import locks, workers
 from service.work.claims import FenceLost
 from service.work.publisher import Publisher
-from service.work.tables import PUBLISHED, WorkItemRow
+from service.work.tables import LEASED, PUBLISHED, WorkItemRow
 
 logger = logging.getLogger(__name__)
 
 LOCK = "sweep"
-LOCK_SECONDS = 60.0
+LOCK_SECONDS = 10.0  # should its holder be killed; a second sweep does no harm
 AT_A_TIME = 1000
 DOUBLINGS = 3  # of the time after which an unclaimed item is published again
 
@@ -59,7 +59,7 @@ def expire_leases(database: Database, outcomes: Outcomes, work: WorkSettings) ->
     with database.reading() as session:
         expired = (
             select(WorkItemRow.id)
-            .where(WorkItemRow.state == "leased", WorkItemRow.lease_until < database_time())
+            .where(LEASED, WorkItemRow.lease_until < database_time())
             .order_by(WorkItemRow.lease_until)
             .limit(AT_A_TIME)
         )

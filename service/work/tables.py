@@ -15,6 +15,7 @@ State = Literal["pending", "leased", "done", "failed", "cancelled"]
 LIVE = text("state IN ('pending', 'leased')")
 LIVE_WHOLE = text("state IN ('pending', 'leased') AND \"index\" IS NULL")
 WAITING = text("state = 'pending' AND published_at IS NULL")
+LEASED = text("state = 'leased'")
 PUBLISHED = text("state = 'pending' AND published_at IS NOT NULL")
 BUSY = text("(state = 'leased' OR (state = 'pending' AND published_at IS NOT NULL))")
 
@@ -80,7 +81,7 @@ class WorkItemRow(Base):
             postgresql_where=WAITING,
         ),
         Index("ix_work_items_busy", "tenant_id", "subject_id", sqlite_where=BUSY, postgresql_where=BUSY),
-        Index("ix_work_items_lease", "state", "lease_until"),
+        Index("ix_work_items_lease", "lease_until", sqlite_where=LEASED, postgresql_where=LEASED),
         Index("ix_work_items_job", "job_id", "state"),
         Index("ix_work_items_subject", "subject_id"),
         Index("ix_work_items_finished", "finished_at"),

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,28 @@ def test_an_existing_key_takes_the_same_bytes_and_no_others(storage):
     with pytest.raises(StorageFault, match="other bytes"):
         storage.put_bytes("ten_1/a", b"two")
     assert content(storage, "ten_1/a") == b"one"
+
+
+def test_a_file_from_another_file_system_is_copied_in(storage):
+    if not os.path.isdir("/dev/shm"):
+        pytest.skip("this machine has no second file system to take a file from")
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as source:
+        source.write(b"elsewhere")
+        source.flush()
+        storage.put("ten_1/a", Path(source.name))
+        storage.put("ten_1/a", Path(source.name))
+    assert content(storage, "ten_1/a") == b"elsewhere"
+
+
+def test_what_was_put_outlives_its_source(storage, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"bytes")
+    storage.put("ten_1/a", source)
+    source.unlink()
+    assert content(storage, "ten_1/a") == b"bytes"
+    source.write_bytes(b"other bytes")
+    with pytest.raises(StorageFault, match="other bytes"):
+        storage.put("ten_1/a", source)
 
 
 def test_an_upload_is_hashed_and_there_only_after_its_commit(storage):
