@@ -1,0 +1,130 @@
+"""Mixtures: a planted one is found again, tune rows choose how many components, every copy of a row is fresh."""
+
+import numpy as np
+import pytest
+from sklearn.mixture import GaussianMixture
+
+from latentmill.errors import LimitExceeded
+from latentmill.specs import Gaussian, Mixture
+from tests.numerics.planted import encoding_of, fitted, matched, shifted
+from workers.posteriors import Encoding
+from workers.posteriors.draws import training_draws
+from workers.posteriors.em import first_centres
+from workers.posteriors.mixture_fit import draw_count, fewest_within_error, parameter_count
+
+WEIGHTS = np.array([0.2, 0.3, 0.5])
+MEANS = np.array([[-400.0, 0.0, 0.02], [300.0, 2.0, 0.0], [300.0, -2.0, -0.02]])
+ROOTS = np.array(
+    [np.diag([60.0, 0.3, 0.004]), [[80.0, 0, 0], [0.5, 0.4, 0], [0.004, 0, 0.003]], np.diag([50, 0.5, 0.002])]
+)
+NOISE = np.array([20.0, 0.2, 0.001])  # latents of very different scales: fitted standardised, given back in their own
+
+
+def planted(rows: int) -> Encoding:
+    generator = np.random.default_rng(3)
+    chosen = generator.choice(3, rows, p=WEIGHTS)
+    means = MEANS[chosen] + np.einsum("nij,nj->ni", ROOTS[chosen], generator.standard_normal((rows, 3)))
+    return encoding_of(means, NOISE)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_a_planted_mixture_is_recovered(covariance: str) -> None:
+    fit = fitted(planted(20_000), Mixture(components=3, covariance=covariance))
+    order = np.argsort(fit.parameters["means"] @ [1.0, 100.0, 0.0])
+    true = np.argsort(MEANS @ [1.0, 100.0, 0.0])
+    covariances = ROOTS @ ROOTS.transpose(0, 2, 1) + np.diag(NOISE**2)
+    width = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))[true]
+    np.testing.assert_allclose(fit.parameters["weights"][order], WEIGHTS[true], atol=0.015)
+    assert np.abs((fit.parameters["means"][order] - MEANS[true]) / width).max() < 0.08
+    if covariance == "full":
+        scale = width[:, :, None] * width[:, None, :]
+        assert np.abs((fit.parameters["covariances"][order] - covariances[true]) / scale).max() < 0.1
+    else:
+        assert np.abs(fit.parameters["variances"][order] / width**2 - 1).max() < 0.1
+    assert fit.diagnostics["rows_used"] == 18_000
+    assert fit.warnings == []
+
+
+def test_auto_finds_the_number_that_was_planted_and_no_more() -> None:
+    generator = np.random.default_rng(5)
+    means = 6 * generator.standard_normal((4, 3))[generator.integers(0, 4, 3_000)] + generator.standard_normal(
+        (3_000, 3)
+    )
+    fit = fitted(encoding_of(means, 0.4), Mixture())
+    assert fit.family == Mixture(components=4)
+    assert fit.diagnostics["rows_used"] == 3_000 - 300 - 270
+    assert fitted(shifted(3_000)[0], Mixture()).family == Mixture(components=1)
+
+
+def test_auto_tries_only_as_many_components_as_the_rows_can_carry() -> None:
+    """60 rows in 4 dimensions: 15 parameters for one component, more than 48 / 5 with two, so one it is."""
+    assert fitted(shifted(60)[0], Mixture()).family == Mixture(components=1)
+
+
+def test_our_start_is_no_worse_than_scikit_learns_own() -> None:
+    generator = np.random.default_rng(9)
+    means = 2 * generator.standard_normal((12, 4))[generator.integers(0, 12, 4_000)]
+    encoding = encoding_of(means + 0.3 * generator.standard_normal((4_000, 4)), 0.3)
+    ours = fitted(encoding, Mixture(components=12), holdout=0.1)
+    training = np.random.default_rng(0).permutation(4_000)[:3_600]
+    draws = encoding.mean[training].repeat(6, axis=0) + 0.3 * generator.standard_normal((21_600, 4))
+    theirs = GaussianMixture(12, random_state=0).fit(draws)
+    assert -ours.diagnostics["holdout_nll"] > theirs.score(draws) - 0.1
+
+
+def test_a_mixture_of_one_is_the_gaussian_of_its_draws() -> None:
+    encoding, *_ = shifted(5_000)
+    mixture, gaussian = fitted(encoding, Mixture(components=1)), fitted(encoding, Gaussian())
+    assert mixture.diagnostics["gain"]["value"] == pytest.approx(gaussian.diagnostics["gain"]["value"], abs=0.01)
+
+
+def test_no_two_copies_of_a_row_share_their_noise() -> None:
+    encoding = encoding_of(np.zeros((7, 2)), 1.0)
+    draws = training_draws(encoding, np.arange(7), np.arange(2), 7 * 300, seed=1)
+    assert len(np.unique(draws)) == draws.size
+    one = training_draws(encoding, np.arange(7), np.array([1]), 7 * 300, seed=1)
+    np.testing.assert_array_equal(one[:, 0], draws[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "count"),
+    [
+        (1_167, 8, 1_167 * 18),
+        (20_000, 8, 20_000),
+        (54_000, 10, 54_000),
+        (2_000_000, 10, 200_000),
+        (7, 1, 7 * 2_858),
+        (500, 2**17, 256),
+    ],
+)
+def test_draws_are_whole_copies_within_bounds(rows: int, width: int, count: int) -> None:
+    assert draw_count(rows, width) == count
+
+
+def test_parameters_are_counted() -> None:
+    assert parameter_count(1, 3, full=True) == 3 + 6
+    assert parameter_count(4, 10, full=False) == 4 * 20 + 3
+
+
+def test_the_fewest_components_within_one_paired_error_win() -> None:
+    noise = np.random.default_rng(0).standard_normal(400)
+    groups = np.arange(400)
+    scores = [noise - 0.5, noise + 0.001 * np.roll(noise, 1) - 1e-5, noise]
+    assert fewest_within_error(scores, groups) == 1  # unpaired errors of 0.05 would not tell; the first is far worse
+    assert fewest_within_error([noise, noise], groups) == 0
+    assert fewest_within_error([noise - 0.5, noise], np.zeros(400, dtype=int)) == 1  # one group: no error is known
+
+
+def test_centres_are_those_of_separate_clusters_and_the_first_serve_fewer() -> None:
+    corners = 100.0 * np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    points = np.repeat(corners, 50, axis=0) + np.random.default_rng(0).standard_normal((200, 2))
+    centres = first_centres(points, 4, seed=2)
+    assert sorted(map(tuple, np.rint(centres / 100).tolist())) == sorted(map(tuple, (corners / 100).tolist()))
+    np.testing.assert_array_equal(first_centres(points, 2, seed=2), centres[:2])
+    same = first_centres(np.zeros((5, 2)), 3, seed=0)  # fewer different points than centres
+    np.testing.assert_array_equal(same, 0.0)
+
+
+def test_covariances_beyond_memory_are_refused() -> None:
+    with pytest.raises(LimitExceeded, match="300 full covariances of 512"):
+        fitted(matched(400, 512), Mixture(components=300))
