@@ -1,0 +1,100 @@
+"""The device that a worker uses: which, what it is called, how it is kept the same, and the models in its memory."""
+
+import platform
+from collections import OrderedDict
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from latentmill.errors import InvalidRequest, OutOfMemory
+from latentmill.specs import Execution
+
+if TYPE_CHECKING:
+    from workers.models import Vae
+
+DeviceKind = Literal["cpu", "cuda"]
+
+
+def pick_device(setting: str) -> DeviceKind:
+    """The kind of device for `auto`, `cpu` or `cuda`; `cuda` where there is none is refused."""
+    has_cuda = setting != "cpu" and torch.cuda.is_available()
+    if setting == "auto":
+        return "cuda" if has_cuda else "cpu"
+    if setting == "cpu":
+        return "cpu"
+    if setting == "cuda" and has_cuda:
+        return "cuda"
+    raise InvalidRequest(
+        "This machine has no CUDA device that torch can use; start the worker with --device cpu"
+        if setting == "cuda"
+        else f"There is no device {setting!r}; choose auto, cpu or cuda"
+    )
+
+
+def device_name(kind: DeviceKind) -> str:
+    """What decoded bits depend on: the GPU's name, or the processor's with the vector instructions torch uses."""
+    if kind == "cuda":
+        return torch.cuda.get_device_name(0)
+    return f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:  # not Linux
+        names = []
+    return names[0] if names and names[0] else platform.processor() or platform.machine()
+
+
+def execution_versions(kind: DeviceKind) -> dict[str, str]:
+    """Versions that decoded bytes depend on."""
+    versions = {
+        "latentmill": metadata.version("latentmill"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    if kind == "cuda":
+        versions["cuda"] = str(torch.version.cuda)
+        versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    return versions
+
+
+def pin_execution(execution: Execution) -> None:
+    """Sets what torch lets vary between processes: threads, TF32, the choice of cuDNN kernels.
+
+    Denormals stay as they are: flushing is a property of each thread, and torch's own threads would not follow.
+    """
+    torch.set_num_threads(execution.threads)
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True where a device, or the machine, had no memory left."""
+    if isinstance(error, OutOfMemory | MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+class ModelCache:
+    """Loaded models by digest and device, the ones not used for longest dropped beyond `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._models: OrderedDict[tuple[str, str], Vae] = OrderedDict()
+
+    def get(self, digest: str, device: str, load: Callable[[], "Vae"]) -> "Vae":
+        """The model, loaded if it is not here; the newest stays even when it alone is too large."""
+        key = (digest, device)
+        if key not in self._models:
+            self._models[key] = load()
+        self._models.move_to_end(key)
+        while len(self._models) > 1 and sum(vae.size_bytes for vae in self._models.values()) > self._max_bytes:
+            self._models.popitem(last=False)
+        return self._models[key]

@@ -1,0 +1,18 @@
+"""Faults of the disk, in the words of the error tree."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from latentmill.errors import StorageFault, StorageFull
+
+
+@contextmanager
+def disk_errors(doing: str) -> Iterator[None]:
+    """Operating-system errors while `doing` (as in "a shard was written") become StorageFull or StorageFault."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"The disk filled up while {doing}") from error
+        raise StorageFault(f"The disk failed while {doing}: {error}") from error

@@ -1,0 +1,101 @@
+"""Labels as class numbers: whatever type they came in, a class is a text, and its number its place among the sorted."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmill.errors import InvalidDataset, LimitExceeded
+from workers.readers.source import ReadLimits, check_rows
+from workers.readers.store import ArrayFile
+
+MAX_CLASS_LENGTH = 128
+
+
+class LabelFile:
+    """labels.npy, int32 (N,), filled as labels arrive; `digest` is that of its finished values.
+
+    Classes are numbered as they are first met; `finish` sorts them (as numbers where all are integers) and numbers the
+    file again.
+    """
+
+    def __init__(self, path: Path, limits: ReadLimits) -> None:
+        self.path = path
+        self._limits = limits
+        self._file = ArrayFile(path, np.dtype(np.int32), ())
+        self.digest = ""
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def rows(self) -> int:
+        return self._file.rows
+
+    def write(self, values: NDArray[Any]) -> None:
+        """The next labels (n,): integers, booleans or text."""
+        distinct, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+        numbers = np.empty(len(distinct), np.int32)
+        for i, value in enumerate(distinct):
+            text = class_text(value, self.rows + int(first[i]))
+            numbers[i] = self._numbers.setdefault(text, len(self._numbers))
+        if len(self._numbers) > self._limits.classes:
+            raise LimitExceeded(f"The labels have more than {self._limits.classes:,} classes; are they labels?")
+        self._file.write(numbers[inverse])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write_all(self, blocks: Iterable[NDArray[Any]]) -> None:
+        """All labels of a file of their own."""
+        for values in blocks:
+            self.write(values)
+            check_rows(self.rows, self._limits)
+
+    def finish(self) -> dict[str, int]:
+        """How many rows each class has, in the order of the classes' numbers."""
+        self._file.finish()
+        classes = sorted_classes(self._numbers)
+        place = {text: number for number, text in enumerate(classes)}
+        renumber = np.array([place[text] for text in self._numbers], np.int32)
+        counts = np.zeros(len(classes), np.int64)
+        digest = hashlib.sha256()
+        stored = np.load(self.path, mmap_mode="r+", allow_pickle=False)
+        for first in range(0, len(stored), 2**20):
+            block = renumber[stored[first : first + 2**20]]
+            stored[first : first + 2**20] = block
+            counts += np.bincount(block, minlength=len(classes))
+            digest.update(block.data)
+        stored.flush()
+        self.digest = digest.hexdigest()
+        return dict(zip(classes, counts.tolist(), strict=True))
+
+
+def sorted_classes(classes: Iterable[str]) -> list[str]:
+    """Classes in order: by value where every one is an integer, else as text."""
+    texts = list(classes)
+    if all(text.removeprefix("-").isdecimal() for text in texts):
+        return sorted(texts, key=lambda text: (int(text), text))
+    return sorted(texts)
+
+
+def class_text(value: Any, row: int) -> str:
+    """The class of one label: text as it is, integers in decimal digits, whole floats as integers."""
+    where = f" of row {row:,}"
+    if isinstance(value, np.floating | float):
+        if not np.isfinite(value) or value != int(value):
+            raise InvalidDataset(f"The label {value}{where} is not a class; labels are integers or text")
+        value = int(value)
+    try:
+        text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError as error:
+        raise InvalidDataset(f"The label {value!r}{where} is not UTF-8 text") from error
+    if not text.strip():
+        raise InvalidDataset(f"The label{where} is empty; every row needs one, or none has one")
+    if len(text) > MAX_CLASS_LENGTH:
+        raise InvalidDataset(f"The label {text[:40]!r}...{where} is longer than {MAX_CLASS_LENGTH} characters")
+    return text

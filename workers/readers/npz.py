@@ -1,0 +1,188 @@
+"""npz: a zip of .npy arrays. Members are inflated block by block, against the size that their own headers promise."""
+
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmill.errors import InvalidDataset, LimitExceeded, NotYet
+from workers.readers.npy import (
+    Header,
+    check_length,
+    check_no_pickle,
+    check_numbers,
+    npy_blocks,
+    read_header,
+    stream_blocks,
+)
+from workers.readers.source import Block, ReadLimits, Source, check_rows, check_size
+
+ROWS, LABELS = "rows", "labels"
+MAX_MEMBERS = 1000
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+
+
+def open_npz(path: Path, limits: ReadLimits, *, label_column: str | None, scratch_dir: Path) -> Source:
+    """Rows: the array `rows`, or the only one beside the labels. Labels: `label_column`, else `labels` if it is."""
+    headers = read_headers(path)
+    label_name = _label_member(headers, label_column)
+    name = _rows_member(headers, label_name)
+    header = headers[name]
+    check_numbers(header.dtype, f"The array {name!r}")
+    check_size(header.shape, header.dtype.itemsize, limits, f"The array {name!r}")
+    rows = _array_blocks(path, name, header, scratch_dir)
+    labels = None
+    if label_name is not None:
+        _check_labels(headers[label_name], label_name, header.shape[0])
+        labels = _array_blocks(path, label_name, headers[label_name], scratch_dir)
+    blocks = _together(rows, labels)
+    return Source(header.shape[1:], header.dtype, blocks, rows=header.shape[0], has_labels=labels is not None)
+
+
+def open_latents(path: Path, limits: ReadLimits, *, label_column: str | None, scratch_dir: Path) -> Source:
+    """Posteriors: the arrays `mean` and `std`, (rows, ...) both, as rows of (2, ...)."""
+    headers = read_headers(path)
+    if missing := [name for name in ("mean", "std") if name not in headers]:
+        raise InvalidDataset(
+            f"A dataset of latents holds the arrays mean and std; {' and '.join(missing)} missing, there are "
+            f"{', '.join(headers)}. Where the encoder gives no std, save zeros"
+        )
+    mean, std = headers["mean"], headers["std"]
+    if mean.shape != std.shape:
+        raise InvalidDataset(f"mean has the shape {mean.shape} and std {std.shape}; they must be equal")
+    for name in ("mean", "std"):
+        check_numbers(headers[name].dtype, f"The array {name!r}")
+        check_size(mean.shape, 2 * headers[name].dtype.itemsize, limits, f"The array {name!r}")
+    dtype = np.result_type(mean.dtype, std.dtype, np.float32)
+    label_name = _label_member(headers, label_column)
+    labels = None
+    if label_name is not None:
+        _check_labels(headers[label_name], label_name, mean.shape[0])
+        labels = _array_blocks(path, label_name, headers[label_name], scratch_dir)
+    stds = _Portions(_array_blocks(path, "std", std, scratch_dir))
+    rows = (
+        np.stack([means, stds.take(len(means))], axis=1).astype(dtype)
+        for means in _array_blocks(path, "mean", mean, scratch_dir)
+    )
+    return Source(
+        (2, *mean.shape[1:]), dtype, _together(rows, labels), rows=mean.shape[0], has_labels=labels is not None
+    )
+
+
+def npz_labels(path: Path, limits: ReadLimits) -> Iterator[NDArray[Any]]:
+    """The labels in an npz: the array `labels`, or the only one."""
+    headers = read_headers(path)
+    name = LABELS if LABELS in headers else next(iter(headers))
+    if len(headers) > 1 and name != LABELS:
+        raise InvalidDataset(f"The labels' file holds the arrays {', '.join(headers)}; call the labels `labels`")
+    header = headers[name]
+    _check_labels(header, name, None)
+    check_rows(header.shape[0], limits)
+    return _array_blocks(path, name, header, path.parent)
+
+
+def read_headers(path: Path) -> dict[str, Header]:
+    """The arrays of the archive and what their headers say; only .npy members count."""
+    with _opened(path) as archive:
+        members = archive.infolist()
+        if len(members) > MAX_MEMBERS:
+            raise LimitExceeded(f"The archive has {len(members):,} members; at most {MAX_MEMBERS:,} are read")
+        names = [member.filename for member in members if member.filename.endswith(".npy")]
+        if not names and any(member.filename.lower().endswith(PICTURES) for member in members):
+            raise NotYet("Images in a zip are not read yet; save them as one array with numpy.savez")
+        if not names:
+            raise InvalidDataset("The archive holds no .npy array; numpy.savez writes one that does")
+        if len(set(names)) < len(names):
+            raise InvalidDataset("The archive holds two arrays of the same name")
+        headers = {}
+        for name in names:
+            with archive.open(name) as member:
+                header = read_header(member, f"The array {name.removesuffix('.npy')!r}")
+            if not header.dtype.hasobject:
+                given = archive.getinfo(name).file_size - header.size_bytes
+                check_length(given, header.array_bytes, f"The array {name.removesuffix('.npy')!r}")
+            headers[name.removesuffix(".npy")] = header
+        return headers
+
+
+def _label_member(headers: dict[str, Header], label_column: str | None) -> str | None:
+    if label_column is None:
+        return LABELS if LABELS in headers and len(headers) > 1 else None
+    if label_column not in headers:
+        raise InvalidDataset(f"There is no array {label_column!r} for the labels; there are {', '.join(headers)}")
+    return label_column
+
+
+def _rows_member(headers: dict[str, Header], labels: str | None) -> str:
+    if ROWS in headers:
+        return ROWS
+    others = [name for name in headers if name != labels]
+    if len(others) != 1:
+        raise InvalidDataset(f"The archive holds the arrays {', '.join(headers)}; call the one with the rows `rows`")
+    return others[0]
+
+
+def _check_labels(header: Header, name: str, rows: int | None) -> None:
+    check_no_pickle(header.dtype, f"The array {name!r}")
+    if len(header.shape) != 1:
+        raise InvalidDataset(f"The labels {name!r} have the shape {header.shape}; labels have one axis")
+    if rows is not None and header.shape[0] != rows:
+        raise InvalidDataset(f"There are {rows:,} rows, but {header.shape[0]:,} labels in {name!r}")
+
+
+def _together(rows: Iterator[NDArray[Any]], labels: Iterator[NDArray[Any]] | None) -> Iterator[Block]:
+    portions = None if labels is None else _Portions(labels)
+    for block in rows:
+        yield Block(block, None if portions is None else portions.take(len(block)))
+
+
+class _Portions:
+    """Rows of an array that comes in blocks, in the portions that are asked for."""
+
+    def __init__(self, blocks: Iterator[NDArray[Any]]) -> None:
+        self._blocks, self._rest = blocks, next(blocks)
+
+    def take(self, count: int) -> NDArray[Any]:
+        parts = [self._rest]
+        while sum(map(len, parts)) < count:
+            parts.append(next(self._blocks))
+        rows = np.concatenate(parts)
+        self._rest = rows[count:]
+        return rows[:count]
+
+
+def _array_blocks(path: Path, name: str, header: Header, scratch_dir: Path) -> Iterator[NDArray[Any]]:
+    with _opened(path) as archive, archive.open(f"{name}.npy") as member:
+        if header.fortran_order and len(header.shape) > 1:
+            with TemporaryDirectory(dir=scratch_dir) as scratch:
+                yield from _fortran_blocks(member, Path(scratch) / "array.npy", header)
+            return
+        read_header(member, name)
+        yield from stream_blocks(member, header.shape, header.dtype, f"The array {name!r}")
+
+
+def _fortran_blocks(member: IO[bytes], scratch: Path, header: Header) -> Iterator[NDArray[Any]]:
+    """Columns first: no row is complete before the end, so the array is inflated to a file and mapped."""
+    with scratch.open("wb") as file:
+        shutil.copyfileobj(member, file, 2**20)
+    check_length(scratch.stat().st_size - header.size_bytes, header.array_bytes, "The array")
+    for block in npy_blocks(scratch, header):
+        yield block.rows
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InvalidDataset(f"The archive is damaged: {error}") from error
+    except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
+        raise InvalidDataset(f"The archive cannot be read: {error}") from error
