@@ -5,6 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from latentmill.errors import LatentmillError
 from service.database import open_database
 from service.keys import operations as keys
@@ -18,7 +20,14 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        asked.run(asked, Settings())
+        settings = Settings()
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = "__".join(str(part) for part in wrong["loc"]).upper()
+            sys.stderr.write(f"LATENTMILL_{name}: {wrong['msg']}\n")
+        return 2
+    try:
+        asked.run(asked, settings)
     except LatentmillError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 1

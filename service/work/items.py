@@ -45,13 +45,13 @@ def add_many(session: Session, items: list[NewItem]) -> list[str]:
     """New pending items, in one statement: the shards of a job."""
     if not items:
         return []
-    now = database_now(session)
+    now, fences = database_now(session), _fences(session, items)
     rows = [
         {
             **vars(item),
             "id": new_id("wrk"),
             "state": "pending",
-            "fence": 0,
+            "fence": fences.get((item.kind, item.subject_id, item.index), 0),
             "attempts": 0,
             "lost": 0,
             "out_of_memory": 0,
@@ -64,6 +64,23 @@ def add_many(session: Session, items: list[NewItem]) -> list[str]:
     ]
     session.execute(insert(WorkItemRow), rows)
     return [row["id"] for row in rows]
+
+
+def _fences(session: Session, items: list[NewItem]) -> dict[tuple[str, str, int | None], int]:
+    """The highest fence so far of the same kind, subject and index.
+
+    A retried job has new items for its shards; were their fences to start again, an attempt at an old item could
+    share its storage key with one at the new item, and take the committed file away as its own.
+    """
+    highest: dict[tuple[str, str, int | None], int] = {}
+    for kind, subject_id in sorted({(item.kind, item.subject_id) for item in items}):
+        statement = (
+            select(WorkItemRow.index, func.max(WorkItemRow.fence))
+            .where(WorkItemRow.subject_id == subject_id, WorkItemRow.kind == kind)
+            .group_by(WorkItemRow.index)
+        )
+        highest |= {(kind, subject_id, index): fence for index, fence in session.execute(statement)}
+    return highest
 
 
 def cancel_pending(session: Session, *, job_id: str) -> int:

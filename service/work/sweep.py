@@ -4,10 +4,9 @@ import logging
 from typing import Any, Protocol
 
 from sqlalchemy import and_, case, delete, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from latentmill.errors import Abandoned, LatentmillError, Problem
+from latentmill.errors import Abandoned, Problem
 from service.database import Database, database_time
 from service.settings import Settings, WorkSettings
 from service.work import locks, workers
@@ -73,7 +72,8 @@ def expire_leases(database: Database, outcomes: Outcomes, work: WorkSettings) ->
             taken += 1
         except FenceLost:
             continue  # its holder was only slow, or another sweep was here
-        except (LatentmillError, SQLAlchemyError):
+        except Exception:
+            # A defect in what one item's end means must not keep all others from being taken back.
             logger.exception("sweep: %s could not be taken back", item_id)
     return taken
 
@@ -106,8 +106,8 @@ def _expire(session: Session, item_id: str, outcomes: Outcomes, work: WorkSettin
     fence, lost = item.fence, item.lost + 1
     values: dict[str, Any] = {"lost": lost, "owner": None, "lease_until": None, "published_at": None}
     if lost >= work.lost_attempts and not item.stop_requested:
-        problem = Abandoned(f"Workers were lost {lost} times at this {item.kind}").problem()
-        outcomes.fail(session, item, problem)
+        # First, because it locks the subject's row: items are changed under that lock, everywhere.
+        outcomes.fail(session, item, Abandoned(f"Workers were lost {lost} times at this {item.kind}.").problem())
         values |= {"state": "failed", "finished_at": database_time()}
     else:
         stopped = WorkItemRow.stop_requested
@@ -121,9 +121,12 @@ def _expire(session: Session, item_id: str, outcomes: Outcomes, work: WorkSettin
         update(WorkItemRow)
         .where(
             WorkItemRow.id == item_id,
-            WorkItemRow.fence == fence,
-            WorkItemRow.state == "leased",
             WorkItemRow.lease_until < database_time(),
+            or_(
+                and_(WorkItemRow.fence == fence, WorkItemRow.state == "leased"),
+                # The outcome has ended all items of its subject, this one too.
+                and_(WorkItemRow.fence == fence + 1, WorkItemRow.state == "cancelled"),
+            ),
         )
         .values(values)
         .returning(WorkItemRow.id)
@@ -137,7 +140,8 @@ def _resume(database: Database, outcomes: Outcomes) -> None:
     try:
         with database.writing() as session:
             outcomes.resume(session)
-    except (LatentmillError, SQLAlchemyError):
+    except Exception:
+        # As above: messages must still be published.
         logger.exception("sweep: jobs could not be moved on")
 
 

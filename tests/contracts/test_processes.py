@@ -55,6 +55,15 @@ def test_migrate_then_make_list_and_revoke_a_key(tmp_path):
     assert "Traceback" not in unknown.stderr
 
 
+def test_a_wrong_setting_is_named(tmp_path):
+    wrong = environment(Settings(data_dir=tmp_path)) | {"LATENTMILL_WORK__LEASE_SECONDS": "soon"}
+    command = [sys.executable, "-P", "-m", "service", "migrate"]
+    refused = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("LATENTMILL_WORK__LEASE_SECONDS: ")
+    assert "Traceback" not in refused.stderr
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_beat_sweeps_until_it_is_told_to_end(settings, database, end, tmp_path):
     with database.writing() as session:

@@ -130,6 +130,22 @@ def test_two_live_items_for_the_same_thing_are_refused(any_database, add_item, c
         add_item(**changes)  # made again: a retry
 
 
+def test_fences_go_on_rising_over_the_items_of_one_shard(any_database, add_item, claim_item):
+    """Otherwise an attempt of before a retry shares its storage key with one of after it."""
+    fences = []
+    for end in (finish, fail, cancel):
+        held = claim_item(add_item(index=3))
+        with any_database.writing() as session:
+            end(session, held)
+        fences.append(held.fence)
+    claim_item(add_item(index=3))
+    with any_database.writing() as session:
+        cancel_subject(session, subject_id="job_1")
+    fences.append(claim_item(add_item(index=3)).fence)
+    assert fences == [1, 2, 3, 6]
+    assert claim_item(add_item(index=4)).fence == 1
+
+
 def test_stopping_a_job_cancels_what_waits_and_asks_who_holds(any_database, add_item, claim_item, item_row):
     held, waiting, other = add_item(index=0), add_item(index=1), add_item(subject_id="job_2")
     claim_item(held)

@@ -4,15 +4,15 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from latentmill.errors import NotFound, Problem
-from service.database import Database, database_now
+from service.database import Database, database_now, database_time
 from service.queue import Queue
 from service.settings import Settings
 from service.tables import LockRow, TenantRow, WorkItemRow
-from service.work import FenceLost, Publisher, finish, hand_back, locks, request_stop
+from service.work import FenceLost, Publisher, cancel_subject, finish, hand_back, locks, request_stop
 from service.work.sweep import expire_leases, sweep
 
 
@@ -22,6 +22,7 @@ class WrittenOutcomes:
 
     failed: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    ends_the_job: bool = False
     resumed: int = 0
 
     def fail(self, session: Session, item: WorkItemRow, problem: Problem) -> None:
@@ -29,6 +30,8 @@ class WrittenOutcomes:
         session.flush()
         if item.id in self.broken:
             raise NotFound
+        if self.ends_the_job:
+            cancel_subject(session, subject_id=item.subject_id)
         self.failed.append(item.id)
 
     def resume(self, session: Session) -> None:
@@ -95,6 +98,38 @@ def test_an_item_that_was_lost_too_often_fails_with_its_subject(
     assert item_row(item_id).state == "failed"
     assert outcomes.failed == [item_id]
     assert tenant_name(any_database) == "abandoned"
+
+
+def test_an_outcome_may_end_all_items_of_its_subject(
+    any_database, any_settings, outcomes, add_item, claim_item, item_row
+):
+    outcomes.ends_the_job = True
+    work = any_settings.work.model_copy(update={"lost_attempts": 1})
+    lost, held, waiting = (add_item(index=index) for index in range(3))
+    claim_item(held)
+    lose(claim_item, lost)
+    assert expire_leases(any_database, outcomes, work) == 1
+    assert [item_row(item_id).state for item_id in (lost, held, waiting)] == ["failed", "cancelled", "cancelled"]
+    assert tenant_name(any_database) == "abandoned"
+    assert expire_leases(any_database, outcomes, work) == 0
+
+
+def test_a_holder_that_was_only_slow_keeps_its_item(
+    any_database, any_settings, outcomes, add_item, claim_item, item_row
+):
+    class Renewing(WrittenOutcomes):
+        def fail(self, session: Session, item: WorkItemRow, problem: Problem) -> None:
+            super().fail(session, item, problem)
+            cancel_subject(session, subject_id=item.subject_id)
+            # The heartbeat came between the sweep's look and its change.
+            session.execute(update(WorkItemRow).values(lease_until=database_time(60)))
+
+    item_id = add_item()
+    lose(claim_item, item_id)
+    work = any_settings.work.model_copy(update={"lost_attempts": 1})
+    assert expire_leases(any_database, Renewing(), work) == 0
+    assert item_row(item_id).state == "leased"
+    assert tenant_name(any_database) == "somebody"
 
 
 def test_a_hand_back_is_not_a_loss(any_database, any_settings, outcomes, add_item, claim_item, item_row):
