@@ -73,8 +73,14 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 def assert_all_gone(family: list[psutil.Process]) -> None:
     """Nothing of `family` runs; what has no parent any more may be a zombie until the system's init reaps it."""
-    _, left = psutil.wait_procs(family, timeout=10)
-    assert [one for one in left if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+    wait_until(lambda: not any(map(runs, family)), 10)
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +116,7 @@ def test_up_is_ready_mends_itself_and_leaves_nothing_when_killed(up: Up, data_di
     api = up.child(f"--port {url.rpartition(':')[2]}")
     api.kill()
     with Client(data_dir=data_dir) as client:
-        wait_until(lambda: not api.is_running() or api.status() == psutil.STATUS_ZOMBIE, 5)
+        wait_until(lambda: not runs(api), 5)
         wait_until(lambda: answers(client), 30)
 
     family = up.family()
