@@ -139,7 +139,7 @@ def test_posterior_of_a_label_keeps_to_it_and_labels_are_matched_by_text() -> No
 
 
 def test_labels_have_the_counts_of_the_job() -> None:
-    labelled = manifest(["a", "b", "c"])
+    labelled, normal = manifest(["a", "b", "c"]), standard_normal(SIZE)
     balanced = source("mixture", 3_000).latents(0, 3_000).labels
     assert np.bincount(balanced).tolist() == [1_000, 1_000, 1_000]
     chosen = Prior(labels=LabelCounts(counts={"c": 70, "a": 30}))

@@ -16,7 +16,7 @@ REG_COVAR = 1e-6  # absolute, which is why draws are standardised first
 START_DRAWS = 20_000
 TRIALS = 4  # candidates of each greedy k-means++ step
 LLOYD_STEPS = 10
-STEP_ITERATIONS = 10  # EM iterations between two looks at whether to stop
+STEP_ITERATIONS = 20  # EM iterations between two looks at whether to stop
 MAX_ITERATIONS = 200
 TOLERANCE = 1e-3  # nats per row and iteration
 
@@ -50,21 +50,32 @@ def first_centres(draws: Floats, count: int, *, seed: int) -> Floats:
 
 
 def fit_components(draws: Floats, centres: Floats, covariance: Covariance, *, check: Callable[[], None]) -> Components:
-    """EM for len(centres) components on `draws` (n, A), started at `centres` after a few Lloyd steps."""
+    """EM for len(centres) components on `draws` (n, A), started at `centres` after a few Lloyd steps.
+
+    It comes to rest on a part of the draws first: most iterations are far from rest, and there they cost less.
+    """
+    part = draws[:: max(1, len(draws) // START_DRAWS)]
+    found = _iterate(part, _start(part, centres, covariance), check)
+    if len(part) == len(draws):
+        return found
+    return _iterate(draws, found, check)
+
+
+def _iterate(draws: Floats, start: Components, check: Callable[[], None]) -> Components:
+    """EM from `start` until an iteration adds less than the tolerance."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    weights, means, spread = _start(draws[:: max(1, len(draws) // START_DRAWS)], centres, covariance)
     model = GaussianMixture(
-        len(centres),
-        covariance_type="full" if covariance == "full" else "diag",
+        len(start.weights),
+        covariance_type="full" if start.spread.ndim == 3 else "diag",
         tol=TOLERANCE,
         reg_covar=REG_COVAR,
         max_iter=STEP_ITERATIONS,
         warm_start=True,
-        weights_init=weights,
-        means_init=means,
-        precisions_init=_inverse(spread),
+        weights_init=start.weights,
+        means_init=start.means,
+        precisions_init=_inverse(start.spread),
         random_state=0,  # all parameters are given, nothing is drawn
     )
     with warnings.catch_warnings():
@@ -75,7 +86,7 @@ def fit_components(draws: Floats, centres: Floats, covariance: Covariance, *, ch
                 model.fit(draws)
             except (ValueError, np.linalg.LinAlgError) as error:
                 raise DataError(
-                    f"Expectation maximisation with {len(centres)} components failed; take fewer components, or "
+                    f"Expectation maximisation with {len(start.weights)} components failed; take fewer components, or "
                     f'"covariance": "diagonal". ({error})',
                     pointer="/family/components",
                 ) from error
@@ -84,7 +95,7 @@ def fit_components(draws: Floats, centres: Floats, covariance: Covariance, *, ch
     return Components(model.weights_, model.means_, model.covariances_, bool(model.converged_))
 
 
-def _start(points: Floats, centres: Floats, covariance: Covariance) -> tuple[Floats, Floats, Floats]:
+def _start(points: Floats, centres: Floats, covariance: Covariance) -> Components:
     """Weights, means and spread of the clusters around `centres`; small clusters lean on what all have in common."""
     count, size = centres.shape
     for _ in range(LLOYD_STEPS):
@@ -100,7 +111,9 @@ def _start(points: Floats, centres: Floats, covariance: Covariance) -> tuple[Flo
         mine = residual[member == component]
         spread[component] = (mine.T @ mine + (size + 1) * common) / (len(mine) + size + 1)
     weights = (sizes + 1) / (len(points) + count)
-    return weights, centres, spread if covariance == "full" else np.diagonal(spread, axis1=1, axis2=2).copy()
+    if covariance == "diagonal":
+        spread = np.diagonal(spread, axis1=1, axis2=2).copy()
+    return Components(weights, centres, spread, converged=False)
 
 
 def _inverse(spread: Floats) -> Floats:
