@@ -28,7 +28,11 @@ class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 24, 4, stride=2, padding=1), nn.SiLU(), nn.Flatten()
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(16, 24, 4, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Flatten(),
         )
         self.hidden = nn.Linear(24 * 16, 48)
         self.heads = nn.Linear(48, 2 * LATENT_SIZE)
@@ -62,8 +66,8 @@ def train() -> tuple[Encoder, Decoder]:
     optimiser = torch.optim.AdamW([*encoder.parameters(), *decoder.parameters()], lr=2e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
     for _ in range(EPOCHS):
-        for batch in images[torch.randperm(len(images))].split(BATCH_ROWS):
-            loss = _loss(encoder, decoder, batch)
+        for rows in torch.randperm(len(images)).chunk(-(-len(images) // BATCH_ROWS)):
+            loss = _loss(encoder, decoder, images[rows])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -77,7 +81,8 @@ def _loss(encoder: Encoder, decoder: Decoder, x: Tensor) -> Tensor:
     z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
     reconstruction = F.binary_cross_entropy(decoder(z), x, reduction="none").sum(dim=(1, 2, 3))
     kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1)
-    return (reconstruction + KL_WEIGHT * kl).mean()
+    loss: Tensor = (reconstruction + KL_WEIGHT * kl).mean()
+    return loss
 
 
 def main() -> int:
