@@ -1,11 +1,14 @@
 """What the suites over both databases share: a tenant, and items in it."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from itertools import product
 
 import pytest
+from sqlalchemy import select
 
 from service.database import Database, database_now, new_id
-from service.tables import TenantRow, WorkItemRow
+from service.tables import LockRow, TenantRow, WorkItemRow
 from service.work import Claim, add, claim
 
 Add = Callable[..., str]
@@ -61,3 +64,18 @@ def item_row(any_database: Database) -> Callable[[str], WorkItemRow]:
             return session.get_one(WorkItemRow, item_id)
 
     return read
+
+
+@pytest.fixture
+def pass_time(any_database: Database) -> Callable[[float], None]:
+    """Lets so many seconds pass for all work: its times move back."""
+    times = {WorkItemRow: ("not_before", "lease_until", "published_at", "finished_at"), LockRow: ("until",)}
+
+    def pass_seconds(seconds: float) -> None:
+        with any_database.writing() as session:
+            for table, columns in times.items():
+                for row, column in product(session.scalars(select(table)), columns):
+                    if (time := getattr(row, column)) is not None:
+                        setattr(row, column, time - timedelta(seconds=seconds))
+
+    return pass_seconds

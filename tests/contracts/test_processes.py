@@ -7,9 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from service import migrate
+from service.__main__ import main
 from service.database import Database, open_database
 from service.keys.operations import authenticate, create
 from service.keys.pepper import pepper_of
@@ -35,7 +34,7 @@ def service(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env=environment(settings), capture_output=True, text=True, timeout=60)
 
 
-def test_migrate_then_make_list_and_revoke_a_key(tmp_path):
+def test_migrate_then_make_list_and_revoke_a_key(tmp_path, monkeypatch, capsys):
     settings = Settings(data_dir=tmp_path)
     assert service(settings, "migrate").returncode == 0
     made = service(settings, "keys", "create", "--tenant", "lab", "--name", "laptop")
@@ -43,29 +42,27 @@ def test_migrate_then_make_list_and_revoke_a_key(tmp_path):
     with open_database(settings) as database, database.reading() as session:
         assert migrate.current(database) == migrate.head()
         caller = authenticate(session, made.stdout.strip(), pepper=pepper_of(settings))
-    listed = service(settings, "keys", "list").stdout
+
+    monkeypatch.setenv("LATENTMILL_DATA_DIR", str(tmp_path))
+    assert main(["keys", "list"]) == 0
+    listed = capsys.readouterr().out
     assert caller.key_id in listed
     assert "lab  laptop" in listed
     assert made.stdout.strip() not in listed
-    assert service(settings, "keys", "revoke", caller.key_id).returncode == 0
-    assert "revoked" in service(settings, "keys", "list").stdout
-    unknown = service(settings, "keys", "revoke", "key_unknown")
-    assert unknown.returncode == 1
-    assert "no key key_unknown" in unknown.stderr
-    assert "Traceback" not in unknown.stderr
+    assert main(["keys", "revoke", caller.key_id]) == 0
+    assert main(["keys", "list"]) == 0
+    assert "revoked" in capsys.readouterr().out
+    assert main(["keys", "revoke", "key_unknown"]) == 1
+    assert "no key key_unknown" in capsys.readouterr().err
 
 
-def test_a_wrong_setting_is_named(tmp_path):
-    wrong = environment(Settings(data_dir=tmp_path)) | {"LATENTMILL_WORK__LEASE_SECONDS": "soon"}
-    command = [sys.executable, "-P", "-m", "service", "migrate"]
-    refused = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=60)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("LATENTMILL_WORK__LEASE_SECONDS: ")
-    assert "Traceback" not in refused.stderr
+def test_a_wrong_setting_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("LATENTMILL_WORK__LEASE_SECONDS", "soon")
+    assert main(["migrate"]) == 2
+    assert capsys.readouterr().err.startswith("LATENTMILL_WORK__LEASE_SECONDS: ")
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_beat_sweeps_until_it_is_told_to_end(settings, database, end, tmp_path):
+def test_beat_sweeps_until_it_is_told_to_end(settings, database, tmp_path):
     with database.writing() as session:
         tenant_id = create(session, pepper=b"pepper").row.tenant_id
         item = add(session, tenant_id=tenant_id, kind="inspect", queue="prompt", subject_id="mdl_1")
@@ -80,7 +77,7 @@ def test_beat_sweeps_until_it_is_told_to_end(settings, database, end, tmp_path):
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.05)
     finally:
-        beat.send_signal(end)
+        beat.send_signal(signal.SIGTERM)
         status = beat.wait(timeout=20)
     assert status == 0
     assert "Traceback" not in (tmp_path / "log").read_text()

@@ -49,5 +49,5 @@ def test_a_broker_that_is_away_is_a_fault_within_seconds(settings, url):
         queue.send("prompt", "inspect", "wrk_1")
     with pytest.raises(BrokerFault):
         queue.check()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     queue.close()

@@ -160,12 +160,12 @@ def test_a_higher_priority_goes_first_within_a_tenant_and_not_before_another(
     assert [job for job in jobs if job != "job_other"] == ["job_fast"] * (8 - jobs.count("job_other"))
 
 
-def test_an_item_that_waits_is_published_when_it_is_due(any_database, publisher, at_broker, add_job, tenant):
+def test_an_item_that_waits_is_published_when_it_is_due(any_database, publisher, at_broker, add_job, tenant, pass_time):
     (item_id,) = add_job(tenant, "job_1", 1)
     with any_database.writing() as session:
-        hand_back(session, claim(session, item_id, owner="w1", lease_seconds=60), delay_seconds=0.3)
+        hand_back(session, claim(session, item_id, owner="w1", lease_seconds=60), delay_seconds=30)
     assert publisher.publish() == 0
-    time.sleep(0.35)
+    pass_time(31)
     assert publisher.publish() == 1
     assert at_broker.messages(CPU) == [item_id]
 
@@ -183,47 +183,41 @@ def test_a_cancelled_job_frees_its_places_and_its_messages_find_nothing(
     assert at_broker.messages(CPU)[2:] == other
 
 
-def test_a_broker_that_is_away_fails_nobody_and_loses_nothing(any_database, any_settings, at_broker, add_job, tenant):
-    add_job(tenant, "job_1", 3)
-    queue = Queue(any_settings)  # nothing listens there
-    started = time.monotonic()
-    assert Publisher(any_database, queue, any_settings).publish() == 0
-    assert time.monotonic() - started < 5
-    queue.close()
-
-
-def test_what_a_broker_away_did_not_take_is_published_later(
+def test_what_a_broker_that_is_away_did_not_take_is_published_later(
     any_database, any_settings, publisher, at_broker, add_job, tenant
 ):
     shards = add_job(tenant, "job_1", 3)
-    queue = Queue(any_settings)
-    Publisher(any_database, queue, any_settings).publish()
+    queue = Queue(any_settings)  # nothing listens there
+    started = time.monotonic()
+    assert Publisher(any_database, queue, any_settings).publish() == 0
+    assert time.monotonic() - started < 20
     queue.close()
     assert publisher.publish() == 2
     assert at_broker.messages(CPU) == shards[:2]
 
 
 def test_messages_that_the_broker_lost_are_sent_again_with_growing_patience(
-    any_database, with_broker, publisher, at_broker, add_job, tenant
+    any_database, with_broker, publisher, at_broker, add_job, tenant, pass_time
 ):
     shards = add_job(tenant, "job_1", 2)
     publisher.publish()
     at_broker.forget()
-    work = with_broker.work.model_copy(update={"republish_seconds": 0.2})
-    for patience in (0.2, 0.4):
+    work = with_broker.work.model_copy(update={"republish_seconds": 60})
+    for patience in (60, 120, 240, 480, 480):
+        pass_time(patience - 30)
         with any_database.writing() as session:
             assert forget_lost_messages(session, work) == 0
-        time.sleep(patience + 0.05)
+        pass_time(31)
         with any_database.writing() as session:
             assert forget_lost_messages(session, work) == 2
         assert publisher.publish() == 2
-    assert at_broker.messages(CPU) == shards * 2
+    assert at_broker.messages(CPU) == shards * 5
 
 
 def test_a_nudge_publishes_from_a_thread(publisher, at_broker, add_job, tenant):
     shards = add_job(tenant, "job_1", 1)
     publisher.nudge()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while at_broker.messages(CPU) != shards:
         assert time.monotonic() < deadline
         time.sleep(0.01)

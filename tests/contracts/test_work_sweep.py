@@ -1,6 +1,5 @@
 """What the sweep puts right, on both databases."""
 
-import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,7 +11,7 @@ from service.database import Database, database_now, database_time
 from service.queue import Queue
 from service.settings import Settings
 from service.tables import LockRow, TenantRow, WorkItemRow
-from service.work import FenceLost, Publisher, cancel_subject, finish, hand_back, locks, request_stop
+from service.work import Claim, FenceLost, Publisher, cancel_subject, finish, hand_back, locks, request_stop
 from service.work.sweep import expire_leases, sweep
 
 
@@ -43,11 +42,17 @@ def outcomes() -> WrittenOutcomes:
     return WrittenOutcomes()
 
 
-def lose(claim_item, item_id: str):
-    """A claim whose holder vanished: its lease is over."""
-    held = claim_item(item_id, lease_seconds=0.01)
-    time.sleep(0.03)
-    return held
+@pytest.fixture
+def lose(claim_item, pass_time):
+    """Claims an item for a holder that then vanishes: its lease is over."""
+
+    def claim_and_vanish(item_id: str) -> Claim:
+        held = claim_item(item_id, lease_seconds=60)
+        assert held is not None
+        pass_time(61)
+        return held
+
+    return claim_and_vanish
 
 
 def tenant_name(database: Database) -> str:
@@ -56,10 +61,10 @@ def tenant_name(database: Database) -> str:
 
 
 def test_an_item_whose_holder_vanished_waits_again(
-    any_database, any_settings, outcomes, add_item, claim_item, item_row
+    any_database, any_settings, outcomes, add_item, claim_item, item_row, lose, pass_time
 ):
     item_id, held_id = add_item(index=0), add_item(index=1)
-    old = lose(claim_item, item_id)
+    old = lose(item_id)
     claim_item(held_id)
     assert expire_leases(any_database, outcomes, any_settings.work) == 1
     row = item_row(item_id)
@@ -67,33 +72,32 @@ def test_an_item_whose_holder_vanished_waits_again(
     assert item_row(held_id).state == "leased"
     with pytest.raises(FenceLost), any_database.writing() as session:
         finish(session, old)
-    time.sleep(any_settings.work.lost_delay_seconds + 0.02)
+    pass_time(1)
     assert claim_item(item_id).lost == 1
 
 
 def test_the_delay_after_a_loss_doubles_up_to_a_bound(
-    any_database, any_settings, outcomes, add_item, claim_item, item_row
+    any_database, any_settings, outcomes, add_item, item_row, lose, pass_time
 ):
-    work = any_settings.work.model_copy(update={"lost_delay_seconds": 0.02, "longest_delay_seconds": 0.05})
+    work = any_settings.work.model_copy(update={"lost_delay_seconds": 10, "longest_delay_seconds": 35})
     item_id = add_item()
     delays = []
     for _ in range(4):
-        time.sleep(0.06)
-        lose(claim_item, item_id)
+        lose(item_id)
         expire_leases(any_database, outcomes, work)
         with any_database.reading() as session:
             delays.append((item_row(item_id).not_before - database_now(session)).total_seconds())
-    assert delays[0] < 0.02
-    assert 0.02 < delays[-1] <= 0.05
+        pass_time(36)
+    assert delays == [pytest.approx(seconds, abs=4) for seconds in (10, 20, 35, 35)]
 
 
 def test_an_item_that_was_lost_too_often_fails_with_its_subject(
-    any_database, any_settings, outcomes, add_item, claim_item, item_row
+    any_database, any_settings, outcomes, add_item, claim_item, item_row, lose
 ):
     work = any_settings.work.model_copy(update={"lost_attempts": 2, "lost_delay_seconds": 0})
     item_id = add_item()
     for _ in range(2):
-        lose(claim_item, item_id)
+        lose(item_id)
         expire_leases(any_database, outcomes, work)
     assert item_row(item_id).state == "failed"
     assert outcomes.failed == [item_id]
@@ -101,13 +105,13 @@ def test_an_item_that_was_lost_too_often_fails_with_its_subject(
 
 
 def test_an_outcome_may_end_all_items_of_its_subject(
-    any_database, any_settings, outcomes, add_item, claim_item, item_row
+    any_database, any_settings, outcomes, add_item, claim_item, item_row, lose
 ):
     outcomes.ends_the_job = True
     work = any_settings.work.model_copy(update={"lost_attempts": 1})
     lost, held, waiting = (add_item(index=index) for index in range(3))
-    claim_item(held)
-    lose(claim_item, lost)
+    claim_item(held, lease_seconds=600)
+    lose(lost)
     assert expire_leases(any_database, outcomes, work) == 1
     assert [item_row(item_id).state for item_id in (lost, held, waiting)] == ["failed", "cancelled", "cancelled"]
     assert tenant_name(any_database) == "abandoned"
@@ -115,7 +119,7 @@ def test_an_outcome_may_end_all_items_of_its_subject(
 
 
 def test_a_holder_that_was_only_slow_keeps_its_item(
-    any_database, any_settings, outcomes, add_item, claim_item, item_row
+    any_database, any_settings, outcomes, add_item, claim_item, item_row, lose
 ):
     class Renewing(WrittenOutcomes):
         def fail(self, session: Session, item: WorkItemRow, problem: Problem) -> None:
@@ -125,7 +129,7 @@ def test_a_holder_that_was_only_slow_keeps_its_item(
             session.execute(update(WorkItemRow).values(lease_until=database_time(60)))
 
     item_id = add_item()
-    lose(claim_item, item_id)
+    lose(item_id)
     work = any_settings.work.model_copy(update={"lost_attempts": 1})
     assert expire_leases(any_database, Renewing(), work) == 0
     assert item_row(item_id).state == "leased"
@@ -142,23 +146,23 @@ def test_a_hand_back_is_not_a_loss(any_database, any_settings, outcomes, add_ite
 
 
 def test_an_outcome_that_cannot_be_written_undoes_itself_and_holds_nobody_up(
-    any_database, any_settings, outcomes, add_item, claim_item, item_row, caplog
+    any_database, any_settings, outcomes, add_item, claim_item, item_row, caplog, lose
 ):
     work = any_settings.work.model_copy(update={"lost_attempts": 1})
     broken, fine = add_item(index=0), add_item(index=1)
     outcomes.broken.add(broken)
-    lose(claim_item, broken)
-    lose(claim_item, fine)
+    lose(broken)
+    lose(fine)
     assert expire_leases(any_database, outcomes, work) == 1
     assert (item_row(broken).state, item_row(fine).state) == ("leased", "failed")
     assert broken in caplog.text
 
 
 def test_a_stop_that_was_asked_of_a_vanished_holder_cancels(
-    any_database, any_settings, outcomes, add_item, claim_item, item_row
+    any_database, any_settings, outcomes, add_item, claim_item, item_row, lose
 ):
     item_id = add_item()
-    lose(claim_item, item_id)
+    lose(item_id)
     with any_database.writing() as session:
         request_stop(session, job_id="job_1")
     work = any_settings.work.model_copy(update={"lost_attempts": 1})
@@ -171,8 +175,9 @@ def test_a_stop_that_was_asked_of_a_vanished_holder_cancels(
 def run_sweep(any_database: Database, any_settings: Settings, outcomes: WrittenOutcomes):
     queue = Queue(any_settings)  # nothing listens there: the sweep does its work all the same
 
-    def run(settings: Settings = any_settings, owner: str = "beat-1") -> bool:
-        return sweep(any_database, Publisher(any_database, queue, settings), outcomes, settings, owner=owner)
+    def run() -> bool:
+        publisher = Publisher(any_database, queue, any_settings)
+        return sweep(any_database, publisher, outcomes, any_settings, owner="beat-1")
 
     yield run
     queue.close()
@@ -192,24 +197,25 @@ def test_a_sweep_runs_alone_and_gives_its_lock_back(any_database, run_sweep, out
         assert session.execute(select(LockRow)).all() == []
 
 
-def test_a_lock_ends_when_its_holder_vanishes(any_database):
+def test_a_lock_ends_when_its_holder_vanishes(any_database, pass_time):
     with any_database.writing() as session:
-        assert locks.take(session, "x", owner="one", seconds=0.1)
-        assert locks.take(session, "x", owner="one", seconds=0.1)
+        assert locks.take(session, "x", owner="one", seconds=60)
+        assert locks.take(session, "x", owner="one", seconds=60)
         assert not locks.take(session, "x", owner="two", seconds=60)
-    time.sleep(0.12)
+    pass_time(61)
     with any_database.writing() as session:
         assert locks.take(session, "x", owner="two", seconds=60)
         assert not locks.take(session, "x", owner="one", seconds=60)
 
 
-def test_items_that_ended_long_ago_are_forgotten(any_database, any_settings, run_sweep, add_item, claim_item):
+def test_items_that_ended_long_ago_are_forgotten(any_database, run_sweep, add_item, claim_item, pass_time):
     ended, live = add_item(index=0), add_item(index=1)
     with any_database.writing() as session:
         finish(session, claim_item(ended))
     run_sweep()
-    brief = any_settings.work.model_copy(update={"keep_finished_seconds": 0.01})
-    time.sleep(0.03)
-    run_sweep(any_settings.model_copy(update={"work": brief}))
+    with any_database.reading() as session:
+        assert len(session.execute(select(WorkItemRow.id)).all()) == 2
+    pass_time(8 * 86_400)
+    run_sweep()
     with any_database.reading() as session:
         assert session.execute(select(WorkItemRow.id)).scalars().all() == [live]
