@@ -145,9 +145,7 @@ def test_labels_have_the_counts_of_the_job() -> None:
     chosen = Prior(labels=LabelCounts(counts={"c": 70, "a": 30}))
     for options in ({"strategy": chosen}, {"strategy": Prior(), "counts": {"a": 30, "b": 0, "c": 70}}):
         first, second = (
-            open_strategy(**options, seed=seed, rows=100, manifest=labelled, density=standard_normal(SIZE)).latents(
-                0, 100
-            )
+            open_strategy(**options, seed=seed, rows=100, manifest=labelled, density=normal).latents(0, 100)
             for seed in (0, 1)
         )
         assert np.bincount(first.labels, minlength=3).tolist() == [30, 0, 70]
