@@ -110,8 +110,8 @@ def _matches(header: str | None, etag: str, *, weak: bool) -> bool:
 
 def _pieces(storage: Storage, file: StoredFile, span: Span) -> Iterator[bytes]:
     """The bytes, the first of them read already: a file that is missing is an error and not an empty answer."""
-    pieces = storage.read(file.key, span.start, span.stop - span.start)
     try:
+        pieces = storage.read(file.key, span.start, span.stop - span.start)
         first = next(pieces, b"")
     except NotFound as error:
         raise StorageFault(f"{file.name} is not in storage.") from error

@@ -1,0 +1,177 @@
+"""The steps of a worker done by hand: a real claim, and the real commit that ends it."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+from latentmill.errors import LatentmillError
+from latentmill.specs import Execution, Gaussian, MeasuredExecution, VaeManifest
+from service.database import Database
+from service.datasets import operations as datasets
+from service.dependencies import Services
+from service.fits import encodings
+from service.fits import operations as fits
+from service.jobs import finalizing, shards
+from service.models import operations as models
+from service.tables import WorkItemRow
+from service.work import Claim, claim, workers
+
+EXECUTION = Execution(
+    device="cpu", device_name="a cpu", engine="torch", batch_rows=256, threads=1, versions={"torch": "2"}
+)
+
+
+def vae(**changes: Any) -> VaeManifest:
+    given = {
+        "name": "digits", "engine": "torch", "latent": {"shape": [2]}, "encoder": {"scale": "log_variance"},
+        "rows": {"kind": "image", "shape": [1, 8, 8]}, "architecture": {"name": "mlp"},
+    }  # fmt: skip
+    return VaeManifest.model_validate(given | changes)
+
+
+@dataclass
+class Server:
+    """The running service, and its parts for a look behind the scenes."""
+
+    url: str
+    port: int
+    services: Services
+    database: Database
+
+
+class Worker:
+    """Does what a worker does, one step at a time: a real claim, and the commit that ends it."""
+
+    def __init__(self, server: Server, tenant_id: str) -> None:
+        self.server = server
+        self.tenant_id = tenant_id
+        self.outcomes = server.services.outcomes
+        self.storage = server.services.storage
+
+    def items(self, kind: str, state: str = "pending") -> list[WorkItemRow]:
+        with self.server.database.reading() as session:
+            mine = select(WorkItemRow).where(
+                WorkItemRow.tenant_id == self.tenant_id, WorkItemRow.kind == kind, WorkItemRow.state == state
+            )
+            return list(session.execute(mine.order_by(WorkItemRow.index, WorkItemRow.id)).scalars())
+
+    def take(self, kind: str) -> Claim:
+        item = self.items(kind)[0]
+        with self.server.database.writing() as session:
+            taken = claim(session, item.id, owner="by hand", lease_seconds=60)
+        assert taken is not None
+        return taken
+
+    def announce(self, *queues: str) -> None:
+        with self.server.database.writing() as session:
+            workers.announce(session, name=f"w-{'-'.join(queues)}", device_kind="cpu", queues=list(queues), slots=1)
+
+    def inspect(self, manifest: VaeManifest | None = None, **executions: MeasuredExecution) -> None:
+        taken = self.take("inspect")
+        measured = executions or {"cpu": MeasuredExecution(execution=EXECUTION, rows_per_s=10_000, bytes_per_row=64)}
+        with self.server.database.writing() as session:
+            assert models.inspection_of(session, taken).model_id == taken.subject_id
+            models.commit_inspection(
+                session, taken, manifest=manifest or vae(), executions=measured, warnings=["a warning"]
+            )
+            self.outcomes.settled(session, "model", taken.subject_id)
+
+    def reject_model(self, error: LatentmillError) -> None:
+        taken = self.take("inspect")
+        with self.server.database.writing() as session:
+            self.outcomes.delete_files(session, models.reject(session, taken, error.problem()))
+            self.outcomes.settled(session, "model", taken.subject_id, error.problem())
+
+    def read(self, rows: int = 100, shape: tuple[int, ...] = (8, 8), labels: dict[str, int] | None = None) -> None:
+        taken = self.take("read")
+        with self.server.database.writing() as session:
+            reading = datasets.reading_of(session, taken)
+            key = f"{taken.tenant_id}/datasets/{reading.dataset_id}/rows"
+            self.storage.put_bytes(key, b"rows")
+            uploads = datasets.commit_reading(
+                session, taken, rows=rows, row_shape=shape, dtype="uint8", labels=labels, digest="d" * 64,
+                columns=None, rows_key=key, labels_key=None,
+            )  # fmt: skip
+            self.outcomes.delete_files(session, uploads)
+            self.outcomes.settled(session, "dataset", taken.subject_id)
+
+    def encode(self) -> None:
+        taken = self.take("encode")
+        with self.server.database.writing() as session:
+            asked = encodings.encoding_work_of(session, taken)
+            key = f"{asked.tenant_id}/encodings/{asked.encoding_id}"
+            self.storage.put_bytes(key, b"encoding")
+            encodings.commit_encoding(
+                session, taken, key=key, rows=asked.rows, deterministic=False, warnings=[], execution=EXECUTION
+            )
+            self.outcomes.settled(session, "encoding", taken.subject_id)
+
+    def fit(self, parameters: bytes = b"parameters") -> None:
+        taken = self.take("fit")
+        with self.server.database.writing() as session:
+            fits.fit_work_of(session, taken)
+        with self.server.database.writing() as session:
+            fits.report_progress(session, taken, 0.5)
+        with self.server.database.writing() as session:
+            fits.commit_fit(
+                session, taken, family=Gaussian(), parameters=parameters, parameters_key=None,
+                diagnostics={"gain": {"value": 1.5, "standard_error": 0.1}}, warnings=[],
+            )  # fmt: skip
+            self.outcomes.settled(session, "fit", taken.subject_id)
+
+    def shard(self, taken: Claim | None = None) -> shards.ShardWork:
+        taken = taken or self.take("shard")
+        with self.server.database.writing() as session:
+            asked = shards.shard_work_of(session, taken)
+        self.commit(taken, asked)
+        return asked
+
+    def commit(self, taken: Claim, asked: shards.ShardWork) -> None:
+        data = shard_bytes(asked)
+        sha256 = hashlib.sha256(data).hexdigest()
+        key = f"{asked.tenant_id}/jobs/{asked.job_id}/{asked.index}-{taken.fence}-{sha256}"
+        self.storage.put_bytes(key, data)
+        with self.server.database.writing() as session:
+            shards.commit_shard(
+                session, taken, key=key, name=asked.name, bytes=len(data), sha256=sha256,
+                execution=asked.execution, rows=asked.rows,
+            )  # fmt: skip
+
+    def finalize(self) -> finalizing.Finalization:
+        taken = self.take("finalize")
+        with self.server.database.writing() as session:
+            asked = finalizing.finalization_of(session, taken)
+        files = []
+        for name, text in (("manifest.json", repr(asked.manifest)), ("SHA256SUMS", "sums"), ("README.md", "card")):
+            data, key = text.encode(), f"{asked.folder}/{name}-{taken.fence}"
+            self.storage.put_bytes(key, data)
+            files.append(finalizing.StoredText(name, key, len(data), hashlib.sha256(data).hexdigest()))
+        with self.server.database.writing() as session:
+            finalizing.commit_finalize(session, taken, files=files)
+        return asked
+
+    def fail(self, kind: str, error: LatentmillError) -> None:
+        taken = self.take(kind)
+        with self.server.database.writing() as session:
+            match kind:
+                case "encode":
+                    encodings.fail_encoding(session, taken, error.problem())
+                    self.outcomes.settled(session, "encoding", taken.subject_id, error.problem())
+                case "fit":
+                    fits.fail_fit(session, taken, error.problem())
+                    self.outcomes.settled(session, "fit", taken.subject_id, error.problem())
+                case _:
+                    shards.fail_job(session, taken, error.problem())
+
+    def stored_keys(self) -> list[str]:
+        return [file.key for file in self.storage.list(self.tenant_id)]
+
+
+def shard_bytes(asked: shards.ShardWork) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, rows=np.full((asked.rows, 4), asked.index, np.uint8))
+    return buffer.getvalue()

@@ -1,0 +1,86 @@
+"""Another tenant's things do not exist; what answers without a key; the OpenAPI document; what is to come."""
+
+import httpx
+import pytest
+
+
+def routes(server):
+    """Every address of the API with its methods, from the OpenAPI document."""
+    document = httpx.get(f"{server.url}/openapi.json", trust_env=False).json()
+    return [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
+
+
+def test_no_route_shows_another_tenants_things(server, client, stranger, fit, model, dataset, worker):
+    job = client.post("/v1/jobs", json={"model": model, "strategy": {"kind": "prior"}, "rows": 10}).json()["id"]
+    worker.shard()
+    worker.finalize()
+    ids = {"model": model, "dataset": dataset, "fit": fit, "job": job, "index": "0", "name": "README.md"}
+    asked = [(method, path) for method, path in routes(server) if "{" in path and "{report}" not in path]
+    assert len(asked) > 15
+    for method, path in asked:
+        if path.endswith(("/rows", "/archive")):
+            continue
+        answer = stranger.request(method, path.format(**ids))
+        assert answer.status_code == 404, (method, path)
+    for noun in ("models", "datasets", "fits", "jobs"):
+        assert stranger.get(f"/v1/{noun}").json()["data"] == []
+    refused = stranger.post("/v1/jobs", json={"model": model, "strategy": {"kind": "prior"}, "rows": 10})
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    assert client.get(f"/v1/jobs/{job}").json()["state"] == "succeeded", "nor can they change them"
+
+
+def test_every_keyed_route_wants_a_key(server):
+    for method, path in routes(server):
+        if path.startswith("/v1/"):
+            assert httpx.request(method, f"{server.url}{path}", trust_env=False).status_code == 401, (method, path)
+
+
+def test_health_needs_no_key(server):
+    assert httpx.get(f"{server.url}/healthz", trust_env=False).json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/docs", trust_env=False).status_code == 200
+
+
+def test_the_embedded_service_is_ready_when_both_workers_answer(server, worker):
+    starting = httpx.get(f"{server.url}/readyz", trust_env=False)
+    assert starting.status_code == 503
+    assert list(starting.json()["failing"]) == ["workers"]
+    worker.announce("compute", "compute.cpu")
+    assert "prompt" in httpx.get(f"{server.url}/readyz", trust_env=False).json()["failing"]["workers"]
+    worker.announce("prompt")
+    ready = httpx.get(f"{server.url}/readyz", trust_env=False)
+    assert (ready.status_code, ready.json()["failing"]) == (200, {})
+
+
+def test_limits_are_shown(client):
+    limits = client.get("/v1/limits").json()
+    assert limits["upload_bytes"] == 200_000
+    assert limits["rows_per_job"] == 1_000_000_000
+
+
+def test_the_document_describes_problems(server):
+    document = httpx.get(f"{server.url}/openapi.json", trust_env=False).json()
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert document["components"]["schemas"]["Problem"]["properties"]["code"]
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert operation.get("description") or operation["tags"] == ["to come"]
+            problem = operation["responses"]["4XX"]["content"]
+            assert problem == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "what"),
+    [
+        ("POST", "/v1/reports", "Reports"),
+        ("GET", "/v1/reports", "Reports"),
+        ("GET", "/v1/reports/rep_1", "Reports"),
+        ("POST", "/v1/previews", "Previews"),
+        ("GET", "/v1/jobs/job_1/rows?first=0", "rows"),
+        ("GET", "/v1/jobs/job_1/archive", "archive"),
+        ("GET", "/metrics", "Metrics"),
+    ],
+)
+def test_what_is_to_come_says_so_by_name(client, method, path, what):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (501, "not_yet")
+    assert what in answer.json()["detail"]
