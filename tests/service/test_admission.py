@@ -5,6 +5,7 @@ import socket
 import httpx
 import pytest
 
+from service.settings import BrokerSettings
 from tests.service.conftest import serving
 
 FORM = "multipart/form-data; boundary=b"
@@ -121,7 +122,9 @@ def test_the_request_id_is_the_callers_or_a_new_one(client):
 
 
 def test_a_defect_is_internal_with_an_id_that_the_log_has_too(server, client, api_key, caplog):
-    with serving(server.services.settings) as broken:
+    # Two apps of one process share the connections to one broker, and the first to end closes them.
+    elsewhere = server.services.settings.model_copy(update={"broker": BrokerSettings(url="redis+socket:///nowhere")})
+    with serving(elsewhere) as broken:
         broken.services.storage.check = broken.services.storage.read  # type: ignore[method-assign]
         answer = httpx.get(f"{broken.url}/readyz", trust_env=False)
     assert answer.status_code == 500
