@@ -7,9 +7,9 @@ LatentmillError
 │   ├── LimitExceeded
 │   ├── IdempotencyKeyReused
 │   └── DataError                  the model or the data fail at work
-├── NotAuthenticated (401), Forbidden (403), NotFound (404), Gone (410)
+├── NotAuthenticated (401), NotFound (404), Gone (410)
 ├── Conflict (409)
-│   └── NameTaken, NotReady, InUse, NotRetryable, NoReport, AlreadyRunning
+│   └── NameTaken, NotReady, InUse, NotRetryable, AlreadyRunning
 ├── BodyTooLarge (413), LengthRequired (411), UnsupportedMedia (415), RangeNotSatisfiable (416)
 ├── TooManyRequests (429), NotYet (501)
 ├── Unavailable (503)              the surroundings: waits and is tried again
@@ -21,29 +21,8 @@ LatentmillError
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
-
-class FieldError(BaseModel):
-    """One field that is wrong: a JSON pointer to it, and what to do about it."""
-
-    pointer: str
-    message: str
-
-
-class Problem(BaseModel):
-    """An error on the wire and in the database (RFC 9457)."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[FieldError] = Field(default_factory=list)
-    request_id: str | None = None
-    retryable: bool = False
+from latentmill.problem import FieldError as FieldError
+from latentmill.problem import Problem as Problem
 
 
 class LatentmillError(Exception):
@@ -147,12 +126,6 @@ class NotAuthenticated(LatentmillError):
     code, status = "not_authenticated", 401
 
 
-class Forbidden(LatentmillError):
-    """The API key does not allow this."""
-
-    code, status = "forbidden", 403
-
-
 class NotFound(LatentmillError):
     """There is nothing under this id or name."""
 
@@ -201,12 +174,6 @@ class NotRetryable(Conflict):
     code = "not_retryable"
 
 
-class NoReport(Conflict):
-    """There is no ready report of this model and dataset; create one first."""
-
-    code = "no_report"
-
-
 class AlreadyRunning(Conflict):
     """Latentmill is already running on this data directory."""
 
@@ -235,12 +202,6 @@ class RangeNotSatisfiable(LatentmillError):
     """The range lies outside the file."""
 
     code, status = "range_not_satisfiable", 416
-
-
-class TooManyRequests(LatentmillError):
-    """Too many at once; wait as long as Retry-After says."""
-
-    code, status, retryable = "too_many_requests", 429, True
 
 
 class NotYet(LatentmillError):

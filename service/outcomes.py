@@ -16,6 +16,7 @@ from service.jobs import shards
 from service.models import operations as models
 from service.settings import Settings
 from service.storage import Storage
+from service.tables import Base as _every_table  # noqa: F401 - a flush follows foreign keys to tables of any noun
 from service.work import Claim, WorkItemRow, needs
 from service.work.needs import ResourceKind
 

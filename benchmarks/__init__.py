@@ -1,0 +1,1 @@
+"""Speed and memory, judged as ratios within one run."""

@@ -1,0 +1,73 @@
+"""The same job gives the same rows, however it is cut into shards and whoever dies on the way."""
+
+import hashlib
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from latentmill import Client
+from latentmill.stack import Stack
+
+ROWS = 40_000
+
+
+def rows_digest(folder: Path) -> str:
+    """sha256 of all rows, then all latents, in order."""
+    digest = hashlib.sha256()
+    for member in ("rows", "latents"):
+        for path in sorted(folder.glob("data-*.npz")):
+            digest.update(np.load(path)[member].tobytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture
+def job_of(client: Client, demo_model):
+    def create(**changes):
+        body = {"strategy": {"kind": "prior"}, "rows": ROWS, "seed": 11, "include_latents": True, **changes}
+        return client.jobs.create(demo_model, **body)
+
+    return create
+
+
+def test_shard_borders_change_no_row(job_of, tmp_path: Path) -> None:
+    digests = {}
+    for shards in (1, 3, 7):
+        job = job_of(shard_rows=-(-ROWS // shards)).wait()
+        assert job.data["progress"]["shards_total"] == shards
+        digests[shards] = rows_digest(job.download(tmp_path / str(shards)))
+    assert len(set(digests.values())) == 1
+
+
+def test_equal_borders_give_equal_files(job_of, tmp_path: Path) -> None:
+    whole = job_of(shard_rows=10_000).wait()
+    short = job_of(shard_rows=10_000, rows=20_000).wait()
+    sha256 = [[shard["sha256"] for shard in job.manifest()["shards"]] for job in (whole, short)]
+    assert len(sha256[0]) == 4
+    assert sha256[0][:2] == sha256[1]
+
+
+def compute_children(stack: Stack) -> list[psutil.Process]:
+    """The processes that make rows: children of the compute worker."""
+    parent = psutil.Process(stack.pids["compute"])
+    return [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_a_killed_worker_changes_no_byte(job_of, stack: Stack, tmp_path: Path) -> None:
+    undisturbed = job_of(shard_rows=2_000).wait()
+    job = job_of(shard_rows=2_000, metadata={"fault": "SIGKILL"})
+    killed = 0
+    deadline = time.monotonic() + 60
+    while not job.refresh().ended and time.monotonic() < deadline:
+        if job.data["progress"]["shards_done"] > killed * 5 and killed < 2:
+            for child in compute_children(stack):
+                child.send_signal(signal.SIGKILL)
+                killed += 1
+        time.sleep(0.02)
+    job.wait()
+    assert killed >= 1
+    assert [s["sha256"] for s in job.manifest()["shards"]] == [s["sha256"] for s in undisturbed.manifest()["shards"]]
+    assert rows_digest(job.download(tmp_path / "killed")) == rows_digest(undisturbed.download(tmp_path / "undisturbed"))

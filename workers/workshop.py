@@ -1,0 +1,148 @@
+"""What a worker's child works with, and the frame around every task: claim, watch, work, record what came of it."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from sqlalchemy.orm import Session
+
+from latentmill.errors import DatabaseFault, Internal, LatentmillError, OutOfMemory, Unavailable
+from latentmill.specs import Execution
+from service.database import Database
+from service.outcomes import Outcomes
+from service.queue import Queue
+from service.settings import Settings
+from service.storage import open_storage
+from service.work import Claim, FenceLost, Heartbeat, Stopped, claim, hand_back
+from service.work.publisher import Publisher
+from workers.devices import DeviceKind, ModelCache, is_out_of_memory
+from workers.models import Vae, load_vae, open_bundle
+from workers.scratch import Scratch
+from workers.steps import STEPS
+
+log = logging.getLogger("latentmill.workers")
+
+
+class HandBack(Exception):
+    """The worker shuts down; what is in hand goes back to the queue."""
+
+
+class Workshop:
+    """The database, the files, the models in memory: made once in each child process."""
+
+    def __init__(self, settings: Settings, *, worker: str, device: DeviceKind, child: int) -> None:
+        self.settings = settings
+        self.device = device
+        self.threads = settings.worker.threads or max(1, (os.cpu_count() or 1) // settings.worker.slots)
+        self.owner = f"{worker}/{os.getpid()}"
+        self.database = Database(settings)
+        self.storage = open_storage(settings)
+        self.outcomes = Outcomes(self.storage, settings)
+        self.publisher = Publisher(self.database, Queue(settings), settings)
+        self.scratch = Scratch(settings.worker.scratch_dir or settings.data_dir / "scratch")
+        self.ending = threading.Event()  # set at a warm shutdown
+        self._models = ModelCache(settings.worker.model_cache_bytes)
+        if device == "cuda":
+            torch.cuda.set_device(child % torch.cuda.device_count())  # one process for each GPU
+
+    def perform(self, item_id: str) -> None:
+        """Do the work item, if it is still to be done, and have published what comes next."""
+        try:
+            with self.database.writing() as session:
+                claimed = claim(session, item_id, owner=self.owner, lease_seconds=self.settings.work.lease_seconds)
+            if claimed is None:
+                return  # a second or a late message: nothing to claim
+            log.info("%s %s (%s, fence %d)", claimed.kind, claimed.subject_id, claimed.item_id, claimed.fence)
+            self._attempt(claimed)
+        except FenceLost as lost:
+            log.warning("%s", lost)
+        except DatabaseFault as fault:
+            # Nothing can be recorded now. The lease runs out, and the sweep hands the item to someone else.
+            log.warning("%s is left to the sweep: %s", item_id, fault.detail)
+        self.publisher.nudge()
+
+    def _attempt(self, claimed: Claim) -> None:
+        """Do the item and record every way that it can end."""
+        try:
+            with Heartbeat(self.database, claimed, self.settings.work) as heartbeat:
+                STEPS[claimed.kind](self, claimed, self._check(heartbeat))
+        except (FenceLost, DatabaseFault):
+            raise
+        except HandBack:
+            with self.database.writing() as session:
+                hand_back(session, claimed)
+        except Stopped:
+            with self.database.writing() as session:
+                self.outcomes.stopped(session, claimed)
+        except Unavailable as fault:
+            self._wait_out(claimed, fault)
+        except LatentmillError as error:
+            self._fail(claimed, error)
+        except Exception as error:
+            if is_out_of_memory(error):
+                self._fail(claimed, OutOfMemory())
+                return
+            log.exception("%s %s", claimed.kind, claimed.item_id)
+            self._fail(claimed, Internal(f"{claimed.kind} failed: {type(error).__name__}: {error}"))
+
+    def _check(self, heartbeat: Heartbeat) -> Callable[[], None]:
+        def check() -> None:
+            heartbeat.check()
+            if self.ending.is_set():
+                raise HandBack
+
+        return check
+
+    def _wait_out(self, claimed: Claim, fault: Unavailable) -> None:
+        """A fault of the surroundings counts as no attempt: the item waits, longer each time, and says why."""
+        delay_seconds = min(2.0 ** min(claimed.attempts - 1, 6), self.settings.work.longest_delay_seconds)
+        log.warning("%s %s waits %g s: %s", claimed.kind, claimed.item_id, delay_seconds, fault.detail)
+        with self.database.writing() as session:
+            hand_back(session, claimed, waiting=fault.problem(), delay_seconds=delay_seconds)
+
+    def _fail(self, claimed: Claim, error: LatentmillError) -> None:
+        """An error of the model or the data ends the item at once; a device out of memory gets another attempt."""
+        with self.database.writing() as session:
+            attempts = self.settings.work.out_of_memory_attempts
+            if is_out_of_memory(error) and claimed.out_of_memory + 1 < attempts:
+                hand_back(session, claimed, waiting=error.problem(), delay_seconds=1, counts="out_of_memory")
+            else:
+                self.outcomes.given_up(session, claimed, error.problem())
+
+    @contextmanager
+    def publishing(self, *keys: str) -> Iterator[Session]:
+        """The transaction that publishes files just stored; when it does not commit, they are deleted again.
+
+        Nobody else can have put or named these keys: each holds the fence of the attempt that stored it.
+        """
+        try:
+            with self.database.writing() as session:
+                yield session
+        except DatabaseFault:
+            raise  # it may have committed all the same: the files stay
+        except BaseException:
+            for key in keys:
+                self.storage.delete(key)
+            raise
+
+    def vae(self, key: str, digest: str, execution: Execution) -> Vae:
+        """The model stored at `key`, loaded for `execution`; from memory where it was used lately."""
+
+        def load() -> Vae:
+            with self.storage.as_file(key) as path:
+                return load_vae(open_bundle(path), device=self.device, execution=execution)
+
+        return self._models.get(f"{digest}/{execution.dtype}/{execution.layout}", self.device, load)
+
+    @contextmanager
+    def optional_file(self, key: str | None) -> Iterator[Path | None]:
+        """The stored file on this machine's disk; None where there is none."""
+        if key is None:
+            yield None
+            return
+        with self.storage.as_file(key) as path:
+            yield path
