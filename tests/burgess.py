@@ -1,7 +1,7 @@
 """A published VAE of somebody else's making: the checkpoints of disentangling-vae (Burgess and others, 2018).
 
-Our own module code for their weights, as a user would write it. They want 32 x 32 pixels where MNIST has 28 x 28, so the
-encoder begins with a resize and the decoder ends with one; one layer gives mean and log variance interleaved.
+Our own module code for their weights, as a user would write it. They want 32 x 32 pixels where MNIST has 28 x 28, so
+the encoder begins with a resize and the decoder ends with one; one layer gives mean and log variance interleaved.
 """
 
 from collections.abc import Callable

