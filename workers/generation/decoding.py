@@ -22,7 +22,7 @@ class DecodedBatch:
 
     latents: LatentBatch
     compacted: torch.Tensor  # (B, *shape), in what the codec keeps of a row
-    sums: torch.Tensor  # (B,) of each row's decoded values: NaN or Inf where one of them is
+    largest: torch.Tensor  # (B,) absolute value of each row: NaN or Inf where one of its values is
     arrived: torch.cuda.Event | None
 
     def rows(self) -> NDArray[Any]:
@@ -30,7 +30,7 @@ class DecodedBatch:
         if self.arrived is not None:
             self.arrived.synchronize()
         wanted = self.latents.wanted
-        finite = np.isfinite(self.sums[wanted].numpy())
+        finite = np.isfinite(self.largest[wanted].numpy())
         if not finite.all():
             row = self.latents.first_row + wanted.start + int(np.argmin(finite))
             raise DataError(f"The decoder gave NaN or Inf in row {row:,}")
@@ -45,14 +45,14 @@ def decode(vae: Vae, codec: RowCodec, batch: LatentBatch) -> DecodedBatch:
         decoded = vae.decode(
             on_device(batch.latents, vae.device), None if labels is None else on_device(labels, vae.device)
         )
-        sums = decoded.flatten(1).sum(1, dtype=torch.float32)
+        largest = decoded.flatten(1).abs().amax(1)
         compacted = codec.compact(decoded)
         if vae.device.type == "cpu":
-            return DecodedBatch(batch, compacted, sums, None)
-        compacted, sums = _leaving(compacted), _leaving(sums)
+            return DecodedBatch(batch, compacted, largest, None)
+        compacted, largest = _leaving(compacted), _leaving(largest)
         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
-        return DecodedBatch(batch, compacted, sums, arrived)
+        return DecodedBatch(batch, compacted, largest, arrived)
 
 
 def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:

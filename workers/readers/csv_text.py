@@ -87,6 +87,7 @@ def _what_is_wrong(message: str, names: list[str], skip: int) -> str:
         return "The file holds no rows"
     for i, name in enumerate(names):
         message = message.replace(f"CSV column #{i}:", f"column {name!r}:")
+    message = message.replace("Row #", "line ")
     if "conversion error to double" in message:
         return f"{message}. A column of text can only be the label_column; leave the others out"
     return f"The csv cannot be read: {message}"

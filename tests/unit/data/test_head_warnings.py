@@ -1,0 +1,49 @@
+"""The functional head test: what decoding contradicts is a warning that names the reading that works."""
+
+import numpy as np
+import pytest
+
+from workers.diagnostics.heads import head_warnings
+
+
+@pytest.mark.parametrize("head", ["pair", "chunked", "interleaved"])
+@pytest.mark.parametrize("scale", ["log_variance", "log_std", "variance", "std"])
+def test_a_true_declaration_gives_no_warning(make_vae, planted_rows, head: str, scale: str) -> None:
+    assert head_warnings(make_vae(true=(head, scale)), planted_rows, None) == []
+
+
+def test_a_deterministic_encoder_gives_no_warning(make_vae, planted_rows) -> None:
+    assert head_warnings(make_vae(true=("pair", "none")), planted_rows, None) == []
+
+
+@pytest.mark.parametrize(
+    ("true", "declared", "named"),
+    [
+        (("pair", "std"), ("pair", "log_variance"), "scale 'std'"),
+        (("pair", "variance"), ("pair", "log_std"), "scale 'variance'"),
+        (("pair", "log_variance"), ("pair", "std"), "scale 'log_variance'"),
+        (("interleaved", "log_variance"), ("chunked", "log_variance"), "head 'interleaved' with scale 'log_variance'"),
+        (("chunked", "log_variance"), ("interleaved", "log_variance"), "head 'chunked' with scale 'log_variance'"),
+        (("interleaved", "std"), ("chunked", "log_variance"), "head 'interleaved' with scale 'std'"),
+    ],
+)
+def test_a_false_declaration_is_named_with_the_reading_that_works(
+    make_vae, planted_rows, true: tuple[str, str], declared: tuple[str, str], named: str
+) -> None:
+    [warning] = head_warnings(make_vae(true=true, declared=declared), planted_rows, None)
+    assert f"head {declared[0]!r} with scale {declared[1]!r}" in warning
+    assert "decoding works when they are read as" in warning
+    assert named in warning
+
+
+def test_collapsed_latents_are_said_to_be_unused(make_vae, planted_rows) -> None:
+    blind = {"encoder.mu.weight": np.zeros((4, 16), np.float32)}
+    [warning] = head_warnings(make_vae(weights=blind), planted_rows, None)
+    assert "may not be used (collapse)" in warning
+
+
+def test_labels_reach_the_decoder(make_vae, planted_rows) -> None:
+    vae = make_vae(classes=["a", "b"])
+    labels = np.arange(len(planted_rows)) % 2
+    assert head_warnings(vae, planted_rows, np.zeros(500, np.int64)) == []
+    assert "no better than the mean row" in head_warnings(vae, planted_rows, labels)[0]
