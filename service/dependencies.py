@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import HTTPBearer
 from sqlalchemy.orm import Session
 
+from latentmill.errors import LimitExceeded
 from service.answers import Answer
 from service.database import Database
 from service.idempotency.operations import once
@@ -109,9 +110,12 @@ class PageQuery:
 
     def __init__(
         self,
-        limit: Annotated[int, Query(ge=1, le=1000, description="Items of a page.")] = 50,
+        services: ServicesOf,
+        limit: Annotated[int, Query(ge=1, description="Items of a page.")] = 50,
         cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
     ) -> None:
+        if limit > (most := services.settings.limits.page_rows):
+            raise LimitExceeded(f"A page has at most {most:,} items; ask for the next one.", pointer="/limit")
         self.limit = limit
         self.cursor = cursor
 

@@ -100,7 +100,7 @@ def classes_of(row: DatasetRow) -> list[str] | None:
 
 def reading_of(session: Session, claim: Claim) -> DatasetReading:
     """What the claim is for."""
-    row = _read(session, claim)
+    row = _locked(session, claim)
     if row.key is None:
         raise Gone(f"The file of {row.id} was deleted.")
     kind: DatasetKind = "latents" if row.kind == "latents" else "rows"
@@ -123,8 +123,8 @@ def commit_reading(
     labels_key: str | None,
 ) -> list[str]:
     """The dataset is ready. `labels` counts each class, in the order of their numbers. Uploads to delete after it."""
+    row = _locked(session, claim)
     work.finish(session, claim)
-    row = _read(session, claim)
     row.state, row.finished_at = "ready", database_now(session)
     row.rows, row.row_shape, row.dtype, row.digest, row.columns = rows, list(row_shape), dtype, digest, columns
     row.label_counts = [[name, count] for name, count in labels.items()] if labels is not None else None
@@ -134,6 +134,7 @@ def commit_reading(
 
 def reject(session: Session, claim: Claim, problem: Problem) -> list[str]:
     """The file cannot be read: the dataset keeps its problem, its bytes go."""
+    _locked(session, claim)
     work.fail(session, claim)
     return mark_rejected(session, claim.subject_id, problem)
 
@@ -164,11 +165,9 @@ def _drop_files(row: DatasetRow, *, uploads_only: bool) -> list[str]:
     return [key for key in dict.fromkeys(keys) if key not in kept]
 
 
-def _read(session: Session, claim: Claim) -> DatasetRow:
-    row = session.get_one(DatasetRow, claim.subject_id, with_for_update=True)
-    if row.deleted_at is not None:
-        raise Gone(f"{row.id} was deleted.")
-    return row
+def _locked(session: Session, claim: Claim) -> DatasetRow:
+    """The dataset of a claim. It is locked before the work item, here and wherever it is deleted or given up."""
+    return session.get_one(DatasetRow, claim.subject_id, with_for_update=True)
 
 
 def _same(session: Session, tenant_id: str, request_digest: str) -> DatasetRow | None:

@@ -108,7 +108,7 @@ def start(session: Session, encoding_id: str) -> None:
 
 def encoding_work_of(session: Session, claim: Claim) -> EncodingWork:
     """What the claim is for."""
-    row = _locked(session, claim.subject_id)
+    row = _locked(session, claim)
     model, dataset = session.get_one(ModelRow, row.model_id), session.get_one(DatasetRow, row.dataset_id)
     if model.key is None or dataset.rows_key is None:
         raise Gone(f"What {row.id} encodes was deleted.")
@@ -141,8 +141,8 @@ def commit_encoding(
     execution: Execution | None,
 ) -> None:
     """The encoding is made."""
+    row = _locked(session, claim)
     work.finish(session, claim)
-    row = _locked(session, claim.subject_id)
     row.state, row.finished_at, row.progress = "ready", database_now(session), 1.0
     row.key, row.rows, row.deterministic, row.warnings = key, rows, deterministic, warnings
     row.execution = execution.canonical() if execution is not None else None
@@ -151,6 +151,7 @@ def commit_encoding(
 
 def fail_encoding(session: Session, claim: Claim, problem: Problem) -> None:
     """The dataset could not be encoded."""
+    _locked(session, claim)
     work.fail(session, claim)
     mark_failed(session, claim.subject_id, problem)
 
@@ -169,7 +170,8 @@ def delete_of(session: Session, *, model_id: str | None = None, dataset_id: str 
     """Delete the encodings of a model or of a dataset that is deleted; the files to delete after it."""
     mine = EncodingRow.model_id == model_id if model_id is not None else EncodingRow.dataset_id == dataset_id
     keys = []
-    for row in session.execute(select(EncodingRow).where(mine, EncodingRow.deleted_at.is_(None))).scalars():
+    undeleted = select(EncodingRow).where(mine, EncodingRow.deleted_at.is_(None)).order_by(EncodingRow.id)
+    for row in session.execute(undeleted.with_for_update()).scalars():
         work.cancel_subject(session, subject_id=row.id)
         needs.forget(session, ("encoding", row.id))
         row.deleted_at = database_now(session)
@@ -202,8 +204,6 @@ def _check_labels(model: ModelRow, manifest: VaeManifest, dataset: DatasetRow, p
         )
 
 
-def _locked(session: Session, encoding_id: str) -> EncodingRow:
-    row = session.get_one(EncodingRow, encoding_id, with_for_update=True)
-    if row.deleted_at is not None:
-        raise Gone(f"{row.id} was deleted.")
-    return row
+def _locked(session: Session, claim: Claim) -> EncodingRow:
+    """The encoding of a claim. It is locked before the work item, here and wherever it is deleted or given up."""
+    return session.get_one(EncodingRow, claim.subject_id, with_for_update=True)

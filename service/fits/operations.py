@@ -104,7 +104,7 @@ def delete_row_holders_of(session: Session, dataset_id: str) -> list[str]:
 
 def fit_work_of(session: Session, claim: Claim) -> FitWork:
     """What the claim is for; the fit is running from now on."""
-    row = _locked(session, claim.subject_id)
+    row = _locked(session, claim)
     model, encoding = session.get_one(ModelRow, row.model_id), session.get_one(EncodingRow, row.encoding_id)
     if model.key is None or encoding.key is None:
         raise Gone(f"What {row.id} is fitted to was deleted.")
@@ -152,8 +152,8 @@ def commit_fit(
     """The fit is ready. Its parameters are here, or in storage under `parameters_key` with their sha256."""
     if (parameters is None) == (parameters_key is None or parameters_digest is None):
         raise ValueError("a fit has its parameters, or their key and digest")
+    row = _locked(session, claim)
     work.finish(session, claim)
-    row = _locked(session, claim.subject_id)
     row.state, row.finished_at, row.progress = "ready", database_now(session), 1.0
     row.family, row.diagnostics, row.warnings = family.canonical(), diagnostics, warnings
     row.parameters, row.parameters_key = parameters, parameters_key
@@ -163,6 +163,7 @@ def commit_fit(
 
 def fail_fit(session: Session, claim: Claim, problem: Problem) -> None:
     """The fit could not be made."""
+    _locked(session, claim)
     work.fail(session, claim)
     mark_failed(session, claim.subject_id, problem)
 
@@ -211,11 +212,9 @@ def _delete(session: Session, row: FitRow) -> list[str]:
     return keys
 
 
-def _locked(session: Session, fit_id: str) -> FitRow:
-    row = session.get_one(FitRow, fit_id, with_for_update=True)
-    if row.deleted_at is not None:
-        raise Gone(f"{row.id} was deleted.")
-    return row
+def _locked(session: Session, claim: Claim) -> FitRow:
+    """The fit of a claim. It is locked before the work item, here and wherever it is deleted or given up."""
+    return session.get_one(FitRow, claim.subject_id, with_for_update=True)
 
 
 def _same(session: Session, tenant_id: str, request_digest: str) -> FitRow | None:

@@ -83,7 +83,7 @@ def executions_of(row: ModelRow) -> dict[str, MeasuredExecution]:
 
 def inspection_of(session: Session, claim: Claim) -> ModelInspection:
     """What the claim is for."""
-    row = _inspected(session, claim)
+    row = _locked(session, claim)
     if row.key is None:
         raise Gone(f"The bundle of {row.id} was deleted.")
     return ModelInspection(row.id, row.key)
@@ -98,8 +98,8 @@ def commit_inspection(
     warnings: list[str],
 ) -> None:
     """The bundle is good: the model is ready."""
+    row = _locked(session, claim)
     work.finish(session, claim)
-    row = _inspected(session, claim)
     row.state, row.finished_at = "ready", database_now(session)
     row.manifest = manifest.canonical()
     row.executions = {kind: measured.canonical() for kind, measured in executions.items()}
@@ -108,6 +108,7 @@ def commit_inspection(
 
 def reject(session: Session, claim: Claim, problem: Problem) -> list[str]:
     """The bundle cannot be used: the model keeps its problem, its bytes go."""
+    _locked(session, claim)
     work.fail(session, claim)
     return mark_rejected(session, claim.subject_id, problem)
 
@@ -122,11 +123,9 @@ def mark_rejected(session: Session, model_id: str, problem: Problem) -> list[str
     return keys
 
 
-def _inspected(session: Session, claim: Claim) -> ModelRow:
-    row = session.get_one(ModelRow, claim.subject_id, with_for_update=True)
-    if row.deleted_at is not None:
-        raise Gone(f"{row.id} was deleted.")
-    return row
+def _locked(session: Session, claim: Claim) -> ModelRow:
+    """The model of a claim. It is locked before the work item, here and wherever a model is deleted or given up."""
+    return session.get_one(ModelRow, claim.subject_id, with_for_update=True)
 
 
 def _same(session: Session, tenant_id: str, request_digest: str) -> ModelRow | None:

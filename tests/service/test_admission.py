@@ -121,9 +121,10 @@ def test_the_request_id_is_the_callers_or_a_new_one(client):
     assert client.get("/v1/models").headers["x-request-id"] != made
 
 
-def test_a_defect_is_internal_with_an_id_that_the_log_has_too(server, client, api_key, caplog):
+def test_a_defect_is_internal_with_an_id_that_the_log_has_too(server, tmp_path, caplog):
     # Two apps of one process share the connections to one broker, and the first to end closes them.
-    elsewhere = server.services.settings.model_copy(update={"broker": BrokerSettings(url="redis+socket:///nowhere")})
+    nowhere = BrokerSettings(url=f"redis+socket://{tmp_path}/no-broker")
+    elsewhere = server.services.settings.model_copy(update={"broker": nowhere})
     with serving(elsewhere) as broken:
         broken.services.storage.check = broken.services.storage.read  # type: ignore[method-assign]
         answer = httpx.get(f"{broken.url}/readyz", trust_env=False)
