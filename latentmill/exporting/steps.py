@@ -90,7 +90,7 @@ class Steps:
         except (ValueError, TypeError, RuntimeError, AssertionError) as error:
             raise refusal(self.part, f"{layer} refuses its numbers: {error}", line=line) from error
         names = [key for key in expected if not key.endswith(_COUNTER)]
-        return {key: getattr(owner, key).detach().to("cpu", torch.float32).contiguous() for key in names}
+        return {key: getattr(owner, key).detach().to("cpu", torch.float32).clone() for key in names}
 
     def _free_id(self, name: str) -> str:
         wanted = re.sub(r"[^A-Za-z0-9_]", "_", name)[-56:] or "step"

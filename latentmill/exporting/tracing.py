@@ -92,17 +92,24 @@ class ValueTracer(fx.Tracer):
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         return attr_val if self._running else super().getattr(attr, attr_val, parameter_proxy_cache)
 
+    def create_node(self, kind: str, target: Any, *rest: Any, **named: Any) -> fx.Node:
+        node = super().create_node(kind, target, *rest, **named)
+        if kind == "get_attr":  # torch.fx makes these nodes by itself, for tensors that stand in a call
+            self.values[node] = self._stored(str(target))
+        return node
+
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> Any:
         """The result as a proxy; a tuple of proxies where the operation gives several tensors."""
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **named)
         if kind == "output":
             return proxy
-        self._running = True
-        try:
-            value = self._run(proxy.node)
-        finally:
-            self._running = False
-        self.values[proxy.node] = value
+        if kind != "get_attr":
+            self._running = True
+            try:
+                self.values[proxy.node] = self._run(proxy.node)
+            finally:
+                self._running = False
+        value = self.values[proxy.node]
         if isinstance(value, Tensor):
             return Traced(proxy.node, self, value)
         if isinstance(value, tuple | list) and all(isinstance(item, Tensor) for item in value):
@@ -111,17 +118,22 @@ class ValueTracer(fx.Tracer):
         what = f"{target.removeprefix('module.')!r}, a {type(module).__name__}," if module else node_name(proxy.node)
         raise _Unexportable(f"{what} gives something else than a tensor")
 
+    def _stored(self, path: str) -> Value:
+        was_running, self._running = self._running, True
+        try:
+            value: Any = self.root
+            for part in path.split("."):
+                value = getattr(value, part)
+        finally:
+            self._running = was_running
+        return value.detach() if isinstance(value, Tensor) else value
+
     def _run(self, node: fx.Node) -> Value:
         def known(item: fx.Node) -> Value:
             return self.values[item]
 
         if node.op == "placeholder":
             return self._inputs[str(node.target)]
-        if node.op == "get_attr":
-            value: Any = self.root
-            for part in str(node.target).split("."):
-                value = getattr(value, part)
-            return value.detach() if isinstance(value, Tensor) else value
         args, kwargs = fx.node.map_arg(node.args, known), fx.node.map_arg(node.kwargs, known)
         if node.op == "call_module":
             return self._modules[str(node.target)](*args, **kwargs)

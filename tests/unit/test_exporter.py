@@ -1,0 +1,359 @@
+"""`export_vae` on many shapes of modules: what it takes does the same in the bundle, what it refuses it names."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from latentmill import export_vae
+from latentmill.errors import InvalidBundle, NotYet
+from workers.models import load_vae, open_bundle
+
+D = 4
+IMAGE = {"kind": "image", "shape": [1, 8, 8]}
+TENSOR = {"kind": "tensor", "shape": [12]}
+
+
+class Forward(nn.Module):
+    """A module whose forward is `function(self, given[, y])`, with the layers given by name."""
+
+    def __init__(self, function, **layers):
+        super().__init__()
+        for name, layer in layers.items():
+            if isinstance(layer, torch.Tensor) and not isinstance(layer, nn.Parameter):
+                self.register_buffer(name, layer)
+            else:
+                setattr(self, name, layer)
+        self.function = function
+
+    def forward(self, given):
+        return self.function(self, given)
+
+
+class Conditional(Forward):
+    def forward(self, given, y):
+        return self.function(self, given, y)
+
+
+def linear_decoder(size=64):
+    return nn.Sequential(nn.Linear(D, 16), nn.ReLU(), nn.Linear(16, size))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def export(tmp_path: Path):
+    """Export, open again, and check on rows of our own that the bundle does what the modules do."""
+
+    def exported(encoder=None, decoder=None, rows=IMAGE, **options):
+        size = int(np.prod(rows["shape"]))
+        decoder = decoder or linear_decoder(size)
+        options = {"latent_shape": [D], "likelihood": {"kind": "point"}} | options
+        bundle = export_vae(tmp_path / "a.vae.zip", name="a", encoder=encoder, decoder=decoder, rows=rows, **options)
+        assert bundle.largest_difference <= 1e-5
+        return load_vae(open_bundle(bundle.path)), bundle
+
+    return exported
+
+
+def heads(width=64, size=2 * D):
+    return nn.Linear(width, size)
+
+
+def two_heads(self, h):
+    return self.mean(h), self.scale(h)
+
+
+def image_encoder(function, **layers):
+    """An encoder for 1 x 8 x 8 images: `function` makes 64 values of them, two linear heads follow."""
+    return Forward(
+        lambda self, x: two_heads(self, function(self, x)), mean=heads(size=D), scale=heads(size=D), **layers
+    )
+
+
+def residual(self, x):
+    h = F.relu(self.a(x))
+    return (x + self.b(h)).flatten(1)
+
+
+ENCODERS = {
+    "flat": image_encoder(lambda self, x: x.view(x.size(0), -1)),
+    "flatten from 1": image_encoder(lambda self, x: torch.flatten(x, 1)),
+    "reshape by shape": image_encoder(lambda self, x: x.reshape(x.shape[0], x.shape[1] * x.shape[2] * x.shape[3])),
+    "nn.Flatten": image_encoder(lambda self, x: self.flat(x), flat=nn.Flatten()),
+    "a branch on the shape": image_encoder(lambda self, x: (x if x.dim() == 2 else x.view(len(x), -1)) * 2 - 1),
+    "conv and batch norm": image_encoder(
+        lambda self, x: self.net(x),
+        net=nn.Sequential(
+            nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.Dropout(0.5), nn.Flatten()
+        ),
+    ),
+    "group norm, silu": image_encoder(
+        lambda self, x: F.silu(self.norm(self.conv(x))).mean(dim=1).flatten(1),
+        conv=nn.Conv2d(1, 8, 3, padding="same", padding_mode="reflect"),
+        norm=nn.GroupNorm(2, 8),
+    ),
+    "residual": image_encoder(residual, a=nn.Conv2d(1, 3, 3, padding=1), b=nn.Conv2d(3, 1, 3, padding=1)),
+    "layer norm, gelu tanh": image_encoder(
+        lambda self, x: F.gelu(self.norm(x.flatten(1)), approximate="tanh"), norm=nn.LayerNorm(64)
+    ),
+    "pools and upsampling": image_encoder(
+        lambda self, x: F.interpolate(
+            F.avg_pool2d(F.max_pool2d(x, 2), 2), scale_factor=4, mode="bilinear", align_corners=False
+        ).flatten(1)
+    ),
+    "adaptive pool, pixel shuffle": image_encoder(
+        lambda self, x: self.shuffle(F.adaptive_avg_pool2d(x, 4).repeat(1, 4, 1, 1)).flatten(1),
+        shuffle=nn.PixelShuffle(2),
+    ),
+    "pads": image_encoder(
+        lambda self, x: self.pad(F.pad(x, (1, 0, 2, 0), value=0.5))[:, :, 3:-2, 2:].reshape(-1, 64),
+        pad=nn.ReflectionPad2d((1, 0, 1, 2)),
+    ),
+    "permute and transpose": image_encoder(lambda self, x: x.permute(0, 2, 3, 1).transpose(1, 2).reshape(len(x), 64)),
+    "chunk, cat, stack": image_encoder(
+        lambda self, x: torch.cat(
+            [torch.stack(x.chunk(2, dim=2), dim=1).flatten(2)[:, 0], x[:, 0, 4:].flatten(1)], dim=-1
+        )
+    ),
+    "split and select": image_encoder(
+        lambda self, x: torch.cat([part.flatten(1) for part in x.split([3, 5], dim=-1)] + [x[..., 0].flatten(1)], 1)[
+            :, :64
+        ]
+    ),
+    "stored mean and std": image_encoder(
+        lambda self, x: ((x - self.shift) / self.spread + torch.tensor([0.5])).flatten(1),
+        shift=torch.full((1, 1, 1, 1), 0.3),
+        spread=nn.Parameter(torch.rand(8) + 1),
+    ),
+    "functions of one value": image_encoder(
+        lambda self, x: (1 - torch.exp(-x.abs()).clamp(0.1, 0.9) ** 2).softmax(dim=-1).flatten(1)
+    ),
+    "in place": image_encoder(lambda self, x: F.relu(self.conv(x), inplace=True).flatten(1), conv=nn.Conv2d(1, 1, 1)),
+    "the same layer twice": image_encoder(lambda self, x: self.same(self.same(x.flatten(1))), same=nn.Linear(64, 64)),
+    "linear with its own weights": image_encoder(
+        lambda self, x: F.linear(x.flatten(1), self.weight), weight=nn.Parameter(torch.randn(64, 64) / 8)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders(name, export):
+    encoder = ENCODERS[name]
+    encoder.train()
+    vae, _ = export(encoder)
+    assert encoder.training
+    assert all(part.training for part in encoder.modules())
+    encoder.eval()
+    x = torch.rand(20, 1, 8, 8)
+    mean, std = vae.encode(x)
+    with torch.no_grad():
+        expected_mean, log_variance = encoder(x)
+    torch.testing.assert_close(mean, expected_mean, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(std, torch.exp(0.5 * log_variance), atol=1e-5, rtol=1e-5)
+
+
+HEADS = {
+    "pair": (lambda self, x: tuple(self.heads(x.flatten(1)).chunk(2, 1)), "pair"),
+    "unbind": (lambda self, x: self.heads(x.flatten(1)).view(-1, D, 2).unbind(-1), "pair"),
+    "chunked": (lambda self, x: self.heads(x.flatten(1)), "chunked"),
+    "interleaved": (lambda self, x: self.heads(x.flatten(1)), "interleaved"),
+    "interleaved view": (lambda self, x: self.heads(x.flatten(1)).view(-1, D, 2), "interleaved"),
+}
+SCALES = {
+    "log_variance": lambda s: torch.exp(0.5 * s),
+    "log_std": torch.exp,
+    "variance": torch.sqrt,
+    "std": torch.abs,
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads(name, export):
+    function, head = HEADS[name]
+    encoder = Forward(function, heads=heads())
+    vae, _ = export(encoder, head=head)
+    x = torch.rand(6, 1, 8, 8)
+    both = encoder.heads(x.flatten(1)).detach()
+    mean, log_variance = both.view(-1, D, 2).unbind(-1) if name not in ("pair", "chunked") else both.chunk(2, 1)
+    ours = vae.encode(x)
+    torch.testing.assert_close(ours[0], mean)
+    torch.testing.assert_close(ours[1], torch.exp(0.5 * log_variance))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_scales_become_std(scale, export):
+    encoder = Forward(lambda self, x: tuple(self.heads(x.flatten(1)).chunk(2, 1)), heads=heads())
+    vae, _ = export(encoder, scale=scale)
+    x = torch.rand(6, 1, 8, 8)
+    expected = SCALES[scale](encoder(x)[1].detach())
+    torch.testing.assert_close(vae.encode(x)[1], expected, equal_nan=True)
+
+
+def test_no_scale_means_no_noise(export):
+    vae, _ = export(Forward(lambda self, x: self.heads(x.flatten(1)), heads=heads(size=D)), scale="none")
+    mean, std = vae.encode(torch.rand(6, 1, 8, 8))
+    assert mean.shape == std.shape == (6, D)
+    assert not std.any()
+
+
+def test_latents_and_rows_with_axes(export):
+    encoder = nn.Sequential(nn.Conv2d(3, 8, 4, stride=2, padding=1))
+    decoder = nn.Sequential(nn.ConvTranspose2d(4, 3, 4, stride=2, padding=1), nn.Tanh())
+    rows = {"kind": "image", "shape": [3, 8, 8], "range": [-1, 1]}
+    vae, _ = export(encoder, decoder, rows, latent_shape=[4, 4, 4], head="chunked")
+    mean, std = vae.encode(torch.rand(5, 3, 8, 8))
+    assert mean.shape == std.shape == (5, 64)
+    z = torch.randn(5, 64)
+    torch.testing.assert_close(vae.decode(z), decoder(z.view(5, 4, 4, 4)).detach())
+
+
+def test_conditional_modules_with_one_hot_and_index(export):
+    classes = ["a", "b", "c"]
+
+    def decode(self, z, y):
+        return self.out(torch.cat([z, y], dim=1)).view(-1, 1, 8, 8)
+
+    def encode(self, x, y):
+        tiled = y[:, :, None, None].expand(-1, -1, 8, 8)
+        return self.heads(self.conv(torch.cat([x, tiled], 1)).flatten(1)).chunk(2, 1)
+
+    encoder = Conditional(encode, heads=heads(), conv=nn.Conv2d(4, 1, 1))
+    decoder = Conditional(decode, out=nn.Linear(D + 3, 64))
+    vae, _ = export(encoder, decoder, labels={"classes": classes})
+    y = torch.tensor([2, 0, 1, 2])
+    z, x = torch.randn(4, D), torch.rand(4, 1, 8, 8)
+    torch.testing.assert_close(vae.decode(z, y), decoder(z, F.one_hot(y, 3).float()).detach())
+    torch.testing.assert_close(vae.encode(x, y)[0], encoder(x, F.one_hot(y, 3).float())[0].detach())
+
+    def by_index(self, z, y):
+        return self.out(torch.cat([z, self.names(y), F.one_hot(y, 3).float()], dim=1))
+
+    decoder = Conditional(by_index, out=nn.Linear(D + 5, 64), names=nn.Embedding(3, 2))
+    vae, bundle = export(None, decoder, labels={"classes": classes, "encoding": "index"})
+    torch.testing.assert_close(vae.decode(z, y).flatten(1), decoder(z, y).detach())
+    assert any("[64]" in note for note in bundle.notes)
+
+
+def test_decoders_with_a_learned_std(export):
+    decoder = Forward(lambda self, z: (self.x(z), F.softplus(self.s(z)) + 0.1), x=nn.Linear(D, 12), s=nn.Linear(D, 12))
+    vae, _ = export(None, decoder, TENSOR, likelihood={"kind": "gaussian", "std": "learned"})
+    z = torch.randn(3, D)
+    mean, std = vae.decode_with_std(z)
+    torch.testing.assert_close((mean, std), tuple(value.detach() for value in decoder(z)))
+
+
+def test_a_learned_prior_travels(export):
+    means = torch.randn(3, D)
+    prior = {"kind": "mixture", "weights": torch.full((3,), 1 / 3), "means": means, "variances": torch.ones(3, D)}
+    vae, _ = export(None, prior=prior)
+    assert np.allclose(vae.prior_parameters["means"], means)
+
+
+def test_the_same_modules_give_the_same_bytes(export):
+    encoder, decoder = ENCODERS["residual"], linear_decoder()
+    first = export(encoder, decoder)[1]
+    assert first.digest == export(encoder, decoder)[1].digest
+    assert [path.name for path in first.path.parent.iterdir()] == ["a.vae.zip"]
+
+
+def test_modes_are_noted_and_examples_are_decoded(export):
+    rows = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8)
+    _, bundle = export(ENCODERS["conv and batch norm"], examples=rows)
+    assert "BatchNorm and Dropout" in bundle.notes[0]
+    assert "declared as head 'pair'" in bundle.notes[1]
+
+
+REFUSED = {
+    "drawing": (lambda self, x: torch.randn_like(x.flatten(1)[:, :D]), {}, "draws random numbers"),
+    "a branch on values": (
+        lambda self, x: x.flatten(1)[:, :D] if x.sum() > 0 else -x.flatten(1)[:, :D],
+        {},
+        "only known",
+    ),
+    "a layer of another kind": (
+        lambda self, x: self.rnn(x[:, 0])[0][:, -1],
+        {"rnn": nn.LSTM(8, D, batch_first=True)},
+        "'rnn', a LSTM",
+    ),
+    "a bilinear layer": (lambda self, x: self.b(x.flatten(1), x.flatten(1)), {"b": nn.Bilinear(64, 64, D)}, "Bilinear"),
+    "an unknown function": (lambda self, x: torch.cumsum(x.flatten(1), 1)[:, :D], {}, "cumsum"),
+    "numpy": (lambda self, x: torch.from_numpy(np.asarray(x.flatten(1)[:, :D])), {}, "cannot be exported"),
+    "rows mixed by reshape": (lambda self, x: x.reshape(64, -1).t()[:, :D], {}, "rows"),
+    "rows mixed by mean": (lambda self, x: (x - x.mean()).flatten(1)[:, :D], {}, "averages over the rows"),
+    "rows mixed by softmax": (lambda self, x: x.flatten(1).softmax(0)[:, :D], {}, "axis 0"),
+    "rows picked": (lambda self, x: x.flatten(1)[torch.arange(len(x)), :D], {}, "index"),
+    "batch norm of the batch": (
+        lambda self, x: self.n(x.flatten(1))[:, :D],
+        {"n": nn.BatchNorm1d(64, track_running_stats=False)},
+        "depends on the others",
+    ),
+    "dropout that stays": (lambda self, x: F.dropout(x.flatten(1)[:, :D], 0.0), {}, "training=True"),
+    "another number of tensors": (lambda self, x: (x.flatten(1)[:, :D],) * 3, {}, "returns 3 tensors"),
+    "a dictionary": (lambda self, x: {"mean": x.flatten(1)[:, :D]}, {}, "returns dict"),
+    "an error of its own": (lambda self, x: self.missing(x), {}, "missing"),
+    "a result without input": (
+        lambda self, x: self.w.expand(len(x), D),
+        {"w": nn.Parameter(torch.ones(1, D))},
+        "not made",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_exported_is_named(name, export, tmp_path):
+    function, layers, says = REFUSED[name]
+    with pytest.raises(InvalidBundle) as refusal:
+        export(Forward(function, **layers), scale="none")
+    assert says in refusal.value.detail
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_names_the_line(export):
+    with pytest.raises(InvalidBundle, match=r"test_exporter\.py, line \d+"):
+        export(Forward(REFUSED["an unknown function"][0]), scale="none")
+
+
+def test_a_bundle_that_would_differ_is_refused(export):
+    def sneaky(self, x):
+        return F.interpolate(x, size=4, mode="bilinear", antialias=True).flatten(1)[:, :D]
+
+    with pytest.raises(InvalidBundle, match="differs by"):
+        export(Forward(sneaky), scale="none")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"decoder": nn.Linear(D, 12).half()}, r"call decoder.float\(\)"),
+        ({"decoder": lambda z: z}, "must be a torch.nn.Module"),
+        ({"decoder": linear_decoder(63)}, "rows of shape"),
+        ({"rows": {"kind": "image", "shape": [8, 8]}}, "/rows"),
+        ({"latent_shape": [D + 1]}, "does not run on input of shape"),
+        ({"engine": "tensorrt"}, "engine must be"),
+        ({"scale": "sigma"}, "/encoder/scale"),
+        ({"prior": {"kind": "flow"}}, "/prior"),
+        ({"labels": ["a", "b"]}, "does not run"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_field(options, says, export):
+    with pytest.raises(InvalidBundle, match=says):
+        export(ENCODERS["flat"], **options)
+
+
+def test_weights_that_are_not_numbers_are_refused(export):
+    decoder = linear_decoder()
+    decoder[0].weight.data[0, 0] = float("nan")
+    with pytest.raises(InvalidBundle, match="NaN"):
+        export(None, decoder)
+
+
+def test_onnx_says_that_it_comes_later(export):
+    with pytest.raises(NotYet, match="onnx"):
+        export(None, engine="onnx")
