@@ -1,0 +1,61 @@
+"""The command line against the real thing: from a bundle and rows to verified files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from latentmill import cli
+from latentmill.stack import Stack
+
+BUNDLE = Path(__file__).resolve().parents[2] / "latentmill" / "demo" / "digits.vae.zip"
+
+
+@pytest.fixture
+def run(stack: Stack, monkeypatch: pytest.MonkeyPatch):
+    """Run a command in the surroundings of the stack's user; what it printed."""
+    for name in ("LATENTMILL_URL", "LATENTMILL_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LATENTMILL_DATA_DIR", str(stack.data_dir))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*words: object, status: int = 0) -> str:
+        result = CliRunner().invoke(cli.app, [str(word) for word in words])
+        assert result.exit_code == status, result.output
+        return result.output
+
+    return run_command
+
+
+def test_from_a_bundle_to_verified_files(run, tmp_path: Path) -> None:
+    images = np.random.default_rng(5).integers(0, 17, (300, 8, 8)).astype(np.float32) / 16
+    np.save(tmp_path / "rows.npy", images)
+    model = json.loads(run("models", "add", BUNDLE, "--name", "cli", "--json"))
+    assert model["state"] == "ready"
+    assert json.loads(run("models", "show", "cli", "--json"))["id"] == model["id"]
+    dataset = json.loads(run("datasets", "add", tmp_path / "rows.npy", "--name", "cli-rows", "--json"))
+    assert (dataset["state"], dataset["rows"]) == ("ready", 300)
+    assert "gain over the prior" in run("fit", "cli", "cli-rows", "--family", "gaussian", "--name", "cli-fit")
+
+    words = ["--strategy", "aggregate", "--fit", "cli-fit", "--rows", "3000", "--shard-rows", "1024", "--seed", "3"]
+    said = run("generate", "cli", *words, "--name", "cli-job", "--out", tmp_path / "out")
+    assert "3,000 rows in 3 files, all verified" in said
+    shard = next((tmp_path / "out").glob("data-00001-*"))
+    content = shard.read_bytes()
+    shard.with_name(f"{shard.name}.part").write_bytes(content[: len(content) // 2])
+    shard.unlink()
+    assert "1 of 3 files are not right" in run("verify", tmp_path / "out", status=1)
+    run("download", "cli-job", tmp_path / "out")
+    run("verify", tmp_path / "out")
+    assert shard.read_bytes() == content
+
+    assert "cli-job" in run("jobs", "list", "--state", "succeeded")
+    assert "can be retried" in run("jobs", "retry", "cli-job", status=1)
+    run("jobs", "delete", "cli-job")
+    assert "error: " in run("jobs", "show", "cli-job", status=1)
+
+
+def test_what_is_to_come_says_so(run) -> None:
+    assert "part of this release" in run("report", "m", "d", status=1)
