@@ -166,10 +166,12 @@ def stored(problem: Problem) -> dict[str, Any]:
     return problem.model_dump(mode="json")
 
 
-def waits_out(session: Session, subject_id: str) -> str | None:
+def waits_out(session: Session, resource_id: str, *, is_job: bool = False) -> str | None:
     """What a work item of the resource waits out: a full disk, a broker that is away."""
+    # Not by subject: a job's finished items are many, and the index by job leaves them out.
+    mine = WorkItemRow.job_id == resource_id if is_job else WorkItemRow.subject_id == resource_id
     statement = select(WorkItemRow.waiting).where(
-        WorkItemRow.subject_id == subject_id, WorkItemRow.state == "pending", WorkItemRow.waiting.is_not(None)
+        mine, WorkItemRow.state == "pending", WorkItemRow.waiting.is_not(None)
     )
     waiting = session.execute(statement.limit(1)).scalar_one_or_none()
     return f"{waiting['code']}: {waiting['detail']}" if waiting is not None else None

@@ -130,7 +130,7 @@ def state_reason(session: Session, job: JobRow, settings: Settings) -> str | Non
         return job.state_reason
     if job.state != "finalizing" and job.execution and not has_worker(session, job.execution["device"], settings):
         return NO_WORKER
-    return waits_out(session, job.id)
+    return waits_out(session, job.id, is_job=True)
 
 
 def resume(session: Session) -> None:

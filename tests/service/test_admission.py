@@ -4,6 +4,8 @@ import socket
 
 import httpx
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from service.settings import BrokerSettings
 from tests.service.conftest import serving
@@ -134,3 +136,20 @@ def test_a_defect_is_internal_with_an_id_that_the_log_has_too(server, tmp_path, 
     assert "read()" not in answer.text, "what went wrong inside is not shown"
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert problem["request_id"] in caplog.text
+
+
+def test_a_commit_that_fails_is_no_success(server, client, model, worker):
+    def fail(connection):
+        raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
+
+    body = {"model": "digits", "strategy": {"kind": "prior"}, "rows": 10}
+    event.listen(server.database.engine, "commit", fail)
+    try:
+        answer = client.post("/v1/jobs", json=body)
+    finally:
+        event.remove(server.database.engine, "commit", fail)
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_fault")
+    assert answer.headers["retry-after"]
+    assert client.get("/v1/jobs").json()["data"] == []
+    assert worker.items("shard") == []
+    assert client.post("/v1/jobs", json=body).status_code == 202

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from latentmill.errors import Abandoned, DataError, InvalidBundle
+from latentmill.errors import Abandoned, DataError, InvalidBundle, StorageFull
 from service.jobs import shards
 from service.jobs.states import lock
-from service.work import FenceLost, Stopped, cancel_subject
+from service.work import FenceLost, Stopped, cancel_subject, hand_back
 
 
 def prior_job(model="digits", rows=1000, **changes):
@@ -280,6 +280,16 @@ def test_the_items_of_a_large_job_come_in_pieces(client, model, worker):
     job = submit(client, rows=2500, shard_rows=1)
     assert job["progress"]["shards_total"] == 2500
     assert len(worker.items("shard")) == 1000
+
+
+def test_a_job_says_what_its_work_waits_out(client, model, worker):
+    worker.announce("compute.cpu")
+    job = submit(client)
+    taken = worker.take("shard")
+    with worker.server.database.writing() as session:
+        hand_back(session, taken, waiting=StorageFull("no space").problem(), delay_seconds=60)
+    seen = client.get(f"/v1/jobs/{job['id']}").json()
+    assert (seen["state"], seen["state_reason"]) == ("queued", "storage_full: no space")
 
 
 def test_a_random_seed_is_shown_and_a_given_one_is_kept(client, model):
