@@ -11,7 +11,7 @@ LatentmillError
 ├── Conflict (409)
 │   └── NameTaken, NotReady, InUse, NotRetryable, AlreadyRunning
 ├── BodyTooLarge (413), LengthRequired (411), UnsupportedMedia (415), RangeNotSatisfiable (416)
-├── TooManyRequests (429), NotYet (501)
+├── NotYet (501)
 ├── Unavailable (503)              the surroundings: waits and is tried again
 │   └── StorageFull (507), StorageFault, DatabaseFault, BrokerFault
 ├── Abandoned (500)                a work item whose workers were lost too often

@@ -52,8 +52,7 @@ def test_equal_borders_give_equal_files(job_of, tmp_path: Path) -> None:
 
 def compute_children(stack: Stack) -> list[psutil.Process]:
     """The processes that make rows: children of the compute worker."""
-    parent = psutil.Process(stack.pids["compute"])
-    return [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
+    return psutil.Process(stack.children["compute"].process_id).children()
 
 
 def test_a_killed_worker_changes_no_byte(job_of, stack: Stack, tmp_path: Path) -> None:
