@@ -38,9 +38,9 @@ def table(made: list[Made], distances: Distances) -> Table:
 def notes(distances: Distances) -> str:
     """What the columns mean."""
     return (
-        "seconds: from the request to the finished dataset, one job after the other. held-out gain: by how "
-        "much the ELBO of held-out rows rises when the prior is replaced by the fit. kernel distance: "
-        f"{distances.rows} rows of each dataset to {distances.rows} digits that neither VAE nor fit saw; floor: "
+        "seconds: from the request to the finished dataset, one job after the other. held-out gain: by how much the "
+        "ELBO of held-out rows rises when the prior is replaced by the fit. kernel distance: each dataset, "
+        f"{distances.rows} rows at a time, to {distances.rows} digits that neither VAE nor fit saw; floor: "
         "reconstructions of other unseen digits."
     )
 

@@ -25,17 +25,36 @@ class Distances:
 
 
 def compare(generated: dict[str, Images], digits: Digits, bundle: Path) -> Distances:
-    """Distances of as many rows of each dataset as there are reference digits: one law of error for all."""
+    """Every dataset in sets of as many rows as there are reference digits; distances are averaged over the sets."""
     rows = len(digits.reference)
     features = principal_features(digits.training, rows)
     reference = features(digits.reference)
-    found = {name: features(images[:rows]) for name, images in generated.items()}
+    sets = {name: _sets(features(images), rows) for name, images in generated.items()}
+    floor = features(reconstructed(digits.floor, bundle))
     return Distances(
-        to_reference={name: kernel_distance(made, reference) for name, made in found.items()},
-        from_prior={name: kernel_distance_difference(made, found["prior"], reference) for name, made in found.items()},
-        floor=kernel_distance(features(reconstructed(digits.floor, bundle)[:rows]), reference),
+        to_reference={name: _mean([kernel_distance(made, reference) for made in own]) for name, own in sets.items()},
+        from_prior={
+            name: _mean(
+                [
+                    kernel_distance_difference(made, prior, reference)
+                    for made, prior in zip(own, sets["prior"], strict=True)
+                ]
+            )
+            for name, own in sets.items()
+        },
+        floor=kernel_distance(floor, reference),
         rows=rows,
     )
+
+
+def _sets(features: NDArray[np.float64], rows: int) -> list[NDArray[np.float64]]:
+    return [features[first : first + rows] for first in range(0, len(features) - rows + 1, rows)]
+
+
+def _mean(estimates: list[Estimate]) -> Estimate:
+    """The mean of estimates that share their reference. Its error is at most the mean of theirs, which is stated."""
+    values, errors = zip(*((estimate.value, estimate.standard_error) for estimate in estimates), strict=True)
+    return Estimate(float(np.mean(values)), float(np.mean(errors)))
 
 
 def reconstructed(images: Images, bundle: Path) -> Images:

@@ -26,7 +26,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 STRATEGIES = ("prior", *FAMILIES)
 NEXT = (
-    ("latentmill up", "the same service on this machine, for your own models"),
+    ("latentmill up", "this service, for your own models"),
     ("latentmill export --help", "from your checkpoint to a bundle"),
     ("latentmill models add NAME.vae.zip", "then: datasets add, fit, generate"),
 )
@@ -68,7 +68,7 @@ def _generate(client: Client, data: digits.Digits, folders: dict[str, Path], con
     """Register, upload, fit, generate, download, verify: the calls that the README shows."""
     model = client.models.add(BUNDLE).wait()
     dataset = client.datasets.add(data.training, labels=data.training_labels, name="digits").wait()
-    console.print("The model is registered, the dataset is read. Fitting the aggregate posterior ...", style="dim")
+    console.print("Model and dataset are registered. Fitting the aggregate posterior ...", style="dim")
     fits = {
         name: client.fits.create(model, dataset, family=family, seed=SEED, name=name)
         for name, family in FAMILIES.items()
