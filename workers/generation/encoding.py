@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentmill.errors import InvalidLabels, ModelMismatch
+from workers.disk import disk_errors
 from workers.generation.conveyor import Conveyor
 from workers.generation.decoding import device_errors, on_device
 from workers.models import Vae
@@ -70,6 +71,7 @@ def encode_dataset(
     ahead: Conveyor[_Batch] = Conveyor(DEPTH)
     largest_std = 0.0
     with (
+        disk_errors("an encoding was written"),
         ThreadPoolExecutor(1, thread_name_prefix="encode") as threads,
         EncodingWriter(out_path, len(rows), vae.manifest.latent.size, labels is not None, classes=classes) as writer,
         ahead.closing(),
@@ -101,7 +103,10 @@ def copy_latents(
         raise ModelMismatch(f"The dataset's latents have {size:,} values, the model's {latent_size:,}")
     step = max(1, 2**20 // size)
     largest_std = 0.0
-    with EncodingWriter(out_path, total, size, labels is not None, classes=classes) as writer:
+    with (
+        disk_errors("an encoding was written"),
+        EncodingWriter(out_path, total, size, labels is not None, classes=classes) as writer,
+    ):
         for first in range(0, total, step):
             check()
             block = np.asarray(rows[first : first + step]).reshape(-1, 2, size)

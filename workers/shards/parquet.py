@@ -19,7 +19,7 @@ from latentmill.errors import InvalidRequest
 from workers.rows import Field
 from workers.shards.schema import ShardBatch, ShardSchema
 
-GROUP_BYTES = 16 * 2**20
+GROUP_BYTES = 8 * 2**20
 MAX_GROUP_ROWS = 2**17
 
 
@@ -43,7 +43,7 @@ def write_parquet(file: Any, schema: ShardSchema, rows: int, batches: Iterable[S
 
 
 def group_rows(schema: ShardSchema) -> int:
-    """Rows of a row group: the largest power of two that takes at most 16 MiB as arrays."""
+    """Rows of a row group: the largest power of two that takes at most 8 MiB as arrays."""
     fitting = max(1, GROUP_BYTES // max(1, schema.row_bytes))
     return min(MAX_GROUP_ROWS, 1 << (fitting.bit_length() - 1))
 

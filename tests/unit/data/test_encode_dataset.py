@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmill.errors import DataError, InvalidDataset, InvalidLabels, ModelMismatch
+from latentmill.errors import DataError, InvalidDataset, InvalidLabels, ModelMismatch, StorageFault
 from workers.diagnostics.heads import head_warnings
 from workers.generation import copy_latents, encode_dataset
 from workers.posteriors.encoding import open_encoding
@@ -126,6 +126,12 @@ def test_labels_of_an_unconditional_model_stay_with_the_rows(make_vae, planted_r
     _, encoding = encoded(make_vae(), planted_rows, labels, ("a", "b", "c"))
     assert np.array_equal(encoding.labels, labels)
     assert encoding.classes == ("a", "b", "c")
+
+
+def test_a_disk_that_fails_is_named(make_vae, planted_rows, tmp_path: Path) -> None:
+    told = {"batch_rows": 64, "head_test": head_warnings, "check": lambda: None, "progress": lambda _: None}
+    with pytest.raises(StorageFault, match="an encoding was written"):
+        encode_dataset(make_vae(), planted_rows, None, tmp_path / "absent" / "encoding", classes=None, **told)
 
 
 def test_a_dataset_of_latents_is_an_encoding(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_row_groups_are_sized_by_the_schema(tmp_path: Path, monkeypatch) -> None
 
 def test_row_groups_of_wide_rows_stay_small() -> None:
     wide = ShardSchema.of((Field("rows", np.dtype(np.float32), (3, 512, 512)),))
-    assert group_rows(wide) * wide.row_bytes <= 16 * 2**20
+    assert group_rows(wide) * wide.row_bytes <= 8 * 2**20
 
 
 @pytest.mark.parametrize("format", FORMATS)
