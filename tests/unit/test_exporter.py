@@ -1,5 +1,7 @@
 """`export_vae` on many shapes of modules: what it takes does the same in the bundle, what it refuses it names."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -357,3 +359,33 @@ def test_weights_that_are_not_numbers_are_refused(export):
 def test_onnx_says_that_it_comes_later(export):
     with pytest.raises(NotYet, match="onnx"):
         export(None, engine="onnx")
+
+
+def run_script(folder: Path, script: str) -> subprocess.CompletedProcess:
+    path = folder / "train.py"
+    path.write_text(script)
+    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=folder, check=False)
+
+
+SCRIPT = """
+import sys
+from torch import nn
+from latentmill import export_vae
+
+rows = {"kind": "tensor", "shape": [3]}
+export_vae("a.vae.zip", name="a", encoder=None, decoder=nn.Linear(2, 3), rows=rows, latent_shape=2)
+print([name for name in ("celery", "sqlalchemy", "sklearn", "scipy", "httpx") if name in sys.modules])
+"""
+
+
+def test_exporting_needs_little_more_than_torch(tmp_path):
+    result = run_script(tmp_path, SCRIPT)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_a_folder_of_the_same_name_is_said(tmp_path):
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "__init__.py").write_text("")
+    result = run_script(tmp_path, SCRIPT)
+    assert result.returncode == 1
+    assert "NotInstalled: export_vae needs Latentmill's package `workers`" in result.stderr
