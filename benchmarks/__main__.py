@@ -8,6 +8,7 @@ from benchmarks.end_to_end import measure_throughput
 from benchmarks.memory import measure_memory
 from benchmarks.smallest_job import measure_latency
 from latentmill import Client
+from latentmill.demo.run import BUNDLE
 from latentmill.stack import Stack
 
 
@@ -21,8 +22,6 @@ def main() -> None:
         client = Client(url=stack.url, api_key=stack.api_key)
         if arguments.bundle is not None:
             print(measure_throughput(client, arguments.bundle, rows=arguments.rows))
-        from latentmill.demo.digits import BUNDLE
-
         print(measure_throughput(client, BUNDLE, rows=arguments.rows))
         print(measure_latency(client, BUNDLE))
         print(measure_memory(client, stack, BUNDLE, rows=(20_000, arguments.large_rows)))

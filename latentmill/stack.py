@@ -140,6 +140,8 @@ class Stack:
         }
         if self._device is not None:
             changes["LATENTMILL_WORKER__DEVICE"] = self._device
+        if self._workers is not None:
+            changes["LATENTMILL_WORKER__SLOTS"] = str(self._workers)
         return child_environment({**changes, **self._changes})
 
     def _kept_key(self) -> str | None:
@@ -173,16 +175,15 @@ class Stack:
         return done.stdout.decode("utf-8", "replace")
 
     def _start_processes(self, environment: dict[str, str]) -> None:
-        slots = {} if self._workers is None else {"LATENTMILL_WORKER__SLOTS": str(self._workers)}
         commands = {
-            "api": (service_command("api", "--host", self.host, "--port", str(self.port)), environment),
-            "prompt": (worker_command("prompt"), environment),
-            "compute": (worker_command("compute"), {**environment, **slots}),
-            "beat": (service_command("beat"), environment),
+            "api": service_command("api", "--host", self.host, "--port", str(self.port)),
+            "prompt": worker_command("prompt"),
+            "compute": worker_command("compute"),
+            "beat": service_command("beat"),
         }
-        for name, (command, settings) in commands.items():
+        for name, command in commands.items():
             log = rotated_log(self.data_dir, name)
-            self._supervisor.add(Child(name, command, environment=settings, log=log))
+            self._supervisor.add(Child(name, command, environment=environment, log=log))
 
     def _wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -26,8 +26,8 @@ def main() -> int:
     )
     parser.add_argument("--name", help="unique among the workers; default: role, host and process id")
     arguments = parser.parse_args()
-    # Threads of OpenMP that spin while they wait take the cores from the other stages of the pipeline, and from whatever
-    # else runs here: on two busy cores decoding was ten times slower. Children read this when they load torch.
+    # Threads of OpenMP that spin while they wait take the cores from the pipeline's other stages and from whatever else
+    # runs here: on two busy cores decoding was ten times slower. Children read this when they load torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = Settings()
     device = resolve_device(settings.worker.device)

@@ -57,14 +57,14 @@ def create_worker(settings: Settings, *, name: str, device: str) -> WorkerApp:
     return app
 
 
-@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+@signals.worker_shutting_down.connect
 def _ask_children_to_hand_back(**_: Any) -> None:
     """On a warm shutdown: what children hold goes back to the queue after the batch in hand, and counts no attempt."""
     for child in billiard.active_children():
         os.kill(child.pid, signal.SIGUSR2)
 
 
-@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+@signals.worker_process_init.connect
 def _prepare_child(**_: Any) -> None:
     workshop = current_app.workshop
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
+from threadpoolctl import threadpool_limits
 
 from latentmill.specs import Execution
 from service.datasets import operations as datasets
@@ -155,7 +156,8 @@ def fit(shop: Workshop, claim: Claim, check: Check) -> None:
         work = fits.fit_work_of(session, claim)
     with shop.storage.as_file(work.model_key) as path:
         prior = declared_prior(work.manifest, open_bundle(path).prior)
-    with shop.storage.as_file(work.encoding_key) as path:
+    # One BLAS thread: a fit's bits must not depend on the number of cores.
+    with shop.storage.as_file(work.encoding_key) as path, threadpool_limits(1):
         fitted = fit_posterior(open_encoding(path), work.request, prior, progress=progress_of(shop, claim), check=check)
     parameters = save_tensors(fitted.parameters)
     key = None

@@ -89,11 +89,7 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
 
 
 def _meant(upload: Upload) -> operations.DatasetUpload:
-    kind = upload.fields.get("kind", "rows")
-    if kind not in ("rows", "latents"):
-        raise InvalidRequest(f"kind is rows or latents, not {kind!r}.", pointer="/kind")
-    if kind == "latents":
-        raise NotYet('Datasets of kind "latents" are not part of this release.', pointer="/kind")
+    kind = _kind(upload.fields.get("kind", "rows"))
     if "model" in upload.fields:
         raise NotYet("A model's table transform for a dataset is not part of this release.", pointer="/model")
     column = upload.fields.get("label_column")
@@ -103,10 +99,18 @@ def _meant(upload: Upload) -> operations.DatasetUpload:
         raise InvalidRequest("Labels come from a file or from a column, not from both.", pointer="/label_column")
     return operations.DatasetUpload(
         file=_file(upload.files["file"]),
+        kind=kind,
         labels=_file(upload.files["labels"]) if "labels" in upload.files else None,
         label_column=column,
         name=parsed_name(upload.fields.get("name")),
     )
+
+
+def _kind(text: str) -> operations.DatasetKind:
+    match text:
+        case "rows" | "latents":
+            return text
+    raise InvalidRequest(f"kind is rows or latents, not {text!r}.", pointer="/kind")
 
 
 def _file(file: ReceivedFile) -> operations.DatasetFile:

@@ -136,7 +136,7 @@ def state_reason(session: Session, job: JobRow, settings: Settings) -> str | Non
 def resume(session: Session) -> None:
     """Move the jobs on that a crash left between two states."""
     unfinished = JobRow.state.in_(("running", "finalizing", "cancelling"))
-    live = select(JobRow.id).where(unfinished, JobRow.deleted_at.is_(None))
+    live = select(JobRow.id).where(unfinished, JobRow.deleted_at.is_(None)).order_by(JobRow.id)
     for job_id in session.execute(live).scalars().all():
         if work.live_items(session, job_id=job_id):
             continue

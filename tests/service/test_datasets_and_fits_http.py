@@ -40,7 +40,7 @@ def test_other_options_make_another_dataset(upload):
     ("fields", "status", "pointer"),
     [
         ({"kind": "columns"}, 422, "/kind"),
-        ({"kind": "latents"}, 501, "/kind"),
+        ({"kind": "images"}, 422, "/kind"),
         ({"model": "digits"}, 501, "/model"),
         ({"label_column": ""}, 422, "/label_column"),
         ({"nonsense": "1"}, 422, "/nonsense"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from latentmill.errors import Internal, NotYet
 from workers.generation.conveyor import Conveyor
