@@ -46,7 +46,7 @@ def bare_loop_seconds(bundle: Path, execution: Execution, rows: int, seed: int) 
     """Seconds to decode the job's latents batch by batch, with its threads and batch rows, and do nothing with them."""
     pin_execution(execution)
     opened = open_bundle(bundle)
-    vae = load_vae(opened, device=execution.device, execution=execution)
+    vae = load_vae(opened, device=execution.device, execution=execution, inspected=True)
     density = declared_prior(opened.manifest, opened.prior)
     source = open_strategy(Prior(), seed=seed, rows=rows, manifest=opened.manifest, density=density)
     latents = torch.from_numpy(source.latents(0, rows).latents)

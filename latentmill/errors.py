@@ -11,7 +11,7 @@ LatentmillError
 ├── Conflict (409)
 │   └── NameTaken, NotReady, InUse, NotRetryable, AlreadyRunning
 ├── BodyTooLarge (413), LengthRequired (411), UnsupportedMedia (415), RangeNotSatisfiable (416)
-├── NotYet (501)
+├── TooManyRequests (429), NotYet (501)
 ├── Unavailable (503)              the surroundings: waits and is tried again
 │   └── StorageFull (507), StorageFault, DatabaseFault, BrokerFault
 ├── Abandoned (500)                a work item whose workers were lost too often
@@ -202,6 +202,12 @@ class RangeNotSatisfiable(LatentmillError):
     """The range lies outside the file."""
 
     code, status = "range_not_satisfiable", 416
+
+
+class TooManyRequests(LatentmillError):
+    """Too many at once; wait as long as Retry-After says."""
+
+    code, status, retryable = "too_many_requests", 429, True
 
 
 class NotYet(LatentmillError):

@@ -41,6 +41,13 @@ SHORT = WorkSettings(
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give torch's compiler, loaded when shapes are tried, a folder that goes when the tests end."""
+    folder = tempfile.mkdtemp(prefix="latentmill-torch-")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
 @pytest.fixture
 def settings(tmp_path: Path, sqlite_url: str) -> Settings:
     """Short times, an SQLite database with every table, files under tmp_path, and no broker."""

@@ -30,6 +30,8 @@ def main() -> int:
     # runs here: on two busy cores decoding was ten times slower. Children read this when they load torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = Settings()
+    # Where the compiler of torch, loaded when a bundle's shapes are tried, would leave its folder for ever.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "scratch" / "torch"))
     device = resolve_device(settings.worker.device)
     name = arguments.name or f"{arguments.role}@{socket.gethostname()}-{os.getpid()}"
     slots = settings.worker.slots if arguments.role == "compute" else 1

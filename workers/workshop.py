@@ -134,7 +134,7 @@ class Workshop:
 
         def load() -> Vae:
             with self.storage.as_file(key) as path:
-                return load_vae(open_bundle(path), device=self.device, execution=execution)
+                return load_vae(open_bundle(path), device=self.device, execution=execution, inspected=True)
 
         return self._models.get(f"{digest}/{execution.dtype}/{execution.layout}", self.device, load)
 

@@ -59,7 +59,7 @@ def _mean(estimates: list[Estimate]) -> Estimate:
 
 def reconstructed(images: Images, bundle: Path) -> Images:
     """Each image encoded and decoded again, as a job would deliver it."""
-    vae = load_vae(open_bundle(bundle))
+    vae = load_vae(open_bundle(bundle), inspected=True)
     rows = codec(vae.manifest.rows)
     mean, _ = vae.encode(torch.from_numpy(rows.to_model(images)))
     return _pictures(rows.delivered(vae.decode(mean)).values["rows"])

@@ -9,9 +9,11 @@ from torch import Tensor
 from latentmill.errors import InvalidBundle
 from latentmill.specs import ImageRows, MeasuredExecution, TableRows, VaeManifest
 from workers.devices import DeviceKind
+from workers.models.architectures.registry import build
 from workers.models.bundle import open_bundle
 from workers.models.limits import DEFAULT_LIMITS, BundleLimits
 from workers.models.measuring import measure
+from workers.models.shapes import check_shapes
 from workers.models.vae import TorchVae, load_vae
 
 _ROWS = 8
@@ -33,12 +35,17 @@ def inspect_bundle(
 ) -> Inspection:
     """Open the bundle at `path`, run it on seeded input and measure it on `devices`; InvalidBundle where it fails."""
     bundle = open_bundle(path, limits=limits)
-    vae = load_vae(bundle)
+    values_per_row = check_shapes(build(bundle.manifest, bundle.limits), bundle.manifest, bundle.limits)
+    vae = load_vae(bundle, inspected=True)
     warnings = [*_check_decoder(vae), *_check_encoder(vae)]
     executions: dict[str, MeasuredExecution] = {}
     for device in devices:
         measured = measure(
-            load_vae(bundle, device=device), device, threads=threads, row_bytes=row_bytes(bundle.manifest)
+            load_vae(bundle, device=device, inspected=True),
+            device,
+            threads=threads,
+            values_per_row=values_per_row,
+            row_bytes=row_bytes(bundle.manifest),
         )
         if measured is None:
             warnings.append(f"A batch of 64 rows does not fit into the memory of this worker's device {device}.")

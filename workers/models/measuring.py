@@ -18,9 +18,14 @@ _WORTH_A_LARGER_BATCH = 1.05
 _LIVE_VALUES = 3  # a layer's input, its output, and what its kernel sets aside
 
 
-def measure(vae: TorchVae, device: DeviceKind, *, threads: int, row_bytes: int) -> MeasuredExecution | None:
-    """The fastest of a few batch sizes; the smaller of two that differ little. None if not even the least fits."""
-    fits = int(_MEMORY_SHARE * _memory_bytes(device)) // (4 * _LIVE_VALUES * vae.values_per_row)
+def measure(
+    vae: TorchVae, device: DeviceKind, *, threads: int, values_per_row: int, row_bytes: int
+) -> MeasuredExecution | None:
+    """The fastest of a few batch sizes; the smaller of two that differ little. None if not even the least fits.
+
+    `values_per_row` is the most that one step holds for a row: it bounds the batch.
+    """
+    fits = int(_MEMORY_SHARE * _memory_bytes(device)) // (4 * _LIVE_VALUES * values_per_row)
     candidates = [batch for batch in _CANDIDATES if batch <= fits]
     threads_before = torch.get_num_threads()
     best: MeasuredExecution | None = None

@@ -30,11 +30,6 @@ class Vae(Protocol):
         ...
 
     @property
-    def values_per_row(self) -> int:
-        """The most values that one step holds for a row: what bounds a batch."""
-        ...
-
-    @property
     def prior_parameters(self) -> Parameters:
         """Weights, means and spread of a learned mixture prior; empty without one."""
         ...
@@ -60,13 +55,10 @@ class Vae(Protocol):
 class TorchVae:
     """Networks of the engine torch, with weights, on one device. Labels (n,) are class indices."""
 
-    def __init__(
-        self, bundle: Bundle, networks: Networks, device: torch.device, execution: Execution | None, values_per_row: int
-    ) -> None:
+    def __init__(self, bundle: Bundle, networks: Networks, device: torch.device, execution: Execution | None) -> None:
         self.manifest = bundle.manifest
         self.prior_parameters = bundle.prior
         self.device = device
-        self.values_per_row = values_per_row
         self._dtype = _DTYPES[execution.dtype] if execution is not None else torch.float32
         layout = execution.layout if execution is not None else "contiguous"
         memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
@@ -111,9 +103,15 @@ class TorchVae:
         )
 
 
-def load_vae(bundle: Bundle, *, device: str = "cpu", execution: Execution | None = None) -> TorchVae:
-    """The bundle's networks with their weights on `device`. Raises InvalidBundle when they do not fit together."""
+def load_vae(
+    bundle: Bundle, *, device: str = "cpu", execution: Execution | None = None, inspected: bool = False
+) -> TorchVae:
+    """The bundle's networks with their weights on `device`. Raises InvalidBundle when they do not fit together.
+
+    Of a bundle that was `inspected` the shapes are not tried again: that loads a compiler, and takes seconds.
+    """
     networks = build(bundle.manifest, bundle.limits)
-    values_per_row = check_shapes(networks, bundle.manifest, bundle.limits)
+    if not inspected:
+        check_shapes(networks, bundle.manifest, bundle.limits)
     load_weights(networks, bundle.tensors)
-    return TorchVae(bundle, networks, torch.device(device), execution, values_per_row)
+    return TorchVae(bundle, networks, torch.device(device), execution)
