@@ -1,11 +1,12 @@
-# The workers: the service's packages and torch. For GPUs:
-#   docker compose build --build-arg TORCH_INDEX=https://pypi.org/simple compute prompt
+# The workers: the service's packages and torch. As it stands torch comes from pip's own index, which on Linux is the
+# CUDA build, several gigabytes. For a small image without CUDA name the index of PyTorch's CPU wheels:
+#   docker compose build --build-arg TORCH_INDEX=URL compute prompt
 FROM python:3.11-slim
 
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX
 ARG TORCH_VERSION=2.13.0
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN pip install --index-url "$TORCH_INDEX" "torch==$TORCH_VERSION"
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch==$TORCH_VERSION"
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY latentmill latentmill
