@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ class ExportedBundle:
 
     path: Path
     digest: str
-    manifest: VaeManifest
+    manifest: VaeManifest = field(repr=False)
     largest_difference: float
     notes: tuple[str, ...]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
+from latentmill.errors import StorageFault
 from latentmill.specs import VaeManifest
 from workers.models.archive import MANIFEST, PRIOR, WEIGHTS
 
@@ -28,7 +29,11 @@ def write_bundle(
     members = {MANIFEST: text.encode(), WEIGHTS: save(dict(sorted(weights.items())))}
     if prior:
         members[PRIOR] = save(dict(sorted(prior.items())))
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise StorageFault(f"{path} cannot be written: {error.strerror or error}") from error
     unfinished = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

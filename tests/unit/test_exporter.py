@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from latentmill import export_vae
-from latentmill.errors import InvalidBundle, NotYet
+from latentmill.errors import InvalidBundle, NotYet, StorageFault
 from workers.models import load_vae, open_bundle
 
 D = 4
@@ -95,6 +95,9 @@ ENCODERS = {
         net=nn.Sequential(
             nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.Dropout(0.5), nn.Flatten()
         ),
+    ),
+    "dense and batch norm": image_encoder(
+        lambda self, x: self.norm(self.fc(x.flatten(1))), fc=nn.Linear(64, 64), norm=nn.BatchNorm1d(64)
     ),
     "group norm, silu": image_encoder(
         lambda self, x: F.silu(self.norm(self.conv(x))).mean(dim=1).flatten(1),
@@ -263,6 +266,18 @@ def test_the_same_modules_give_the_same_bytes(export):
     first = export(encoder, decoder)[1]
     assert first.digest == export(encoder, decoder)[1].digest
     assert [path.name for path in first.path.parent.iterdir()] == ["a.vae.zip"]
+
+
+def test_the_folder_is_made_and_the_result_is_short_to_read(tmp_path):
+    path = tmp_path / "new" / "a.vae.zip"
+    bundle = export_vae(path, name="a", encoder=None, decoder=linear_decoder(), latent_shape=D, rows=IMAGE)
+    assert path.is_file()
+    assert len(repr(bundle)) < 300
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageFault, match="file"):
+        export_vae(
+            tmp_path / "file" / "a.zip", name="a", encoder=None, decoder=linear_decoder(), latent_shape=D, rows=IMAGE
+        )
 
 
 def test_modes_are_noted_and_examples_are_decoded(export):

@@ -51,7 +51,7 @@ def dry_run(
     counting = _Counting(len(given), limits)
     try:
         with torch.inference_mode(), counting:
-            outputs = network(given, labels)
+            outputs = network.eval()(given, labels)  # as a job runs it: in training BatchNorm refuses one row
     except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
         where = " ".join(getattr(error, "__notes__", []))
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
