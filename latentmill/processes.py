@@ -20,11 +20,11 @@ def worker_command(queue: str) -> list[str]:
     return [sys.executable, "-P", "-m", "workers", queue]
 
 
-def require(what: str, needed: Sequence[str]) -> None:
+def require(what: str, needed: Sequence[str], extra: str = "all") -> None:
     """Refuse `what` where packages that it needs are not installed; nothing is imported to find out."""
-    missing = [name for name in needed if find_spec(name) is None]
+    missing = sorted({name for name in needed if find_spec(name) is None}, key=str.lower)
     if missing:
         raise NotInstalled(
-            f"`latentmill {what}` needs more than the plain install ({', '.join(missing)}): "
-            "pip install 'latentmill[all]'"
+            f"`latentmill {what}` needs more than the plain install: pip install 'latentmill[{extra}]' "
+            f"(missing: {', '.join(missing)})"
         )

@@ -1,13 +1,13 @@
 """What the command line prints: one resource, a table, progress, an error in one line."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +34,7 @@ def print_error(error: LatentmillError) -> None:
     console = error_console()
     console.print(Text.assemble(("error: ", "bold red"), (error.detail, "red")), soft_wrap=True)
     for field in error.errors:
-        if field.message != error.detail:
+        if field.message != error.detail and f"{field.pointer}: {field.message}" != error.detail:
             console.print(Text(f"  {field.pointer}: {field.message}"), soft_wrap=True)
     if error.request_id:
         console.print(Text(f"  request {error.request_id}", style="dim"), soft_wrap=True)
@@ -44,31 +44,33 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_resource(resource: Resource, as_json: bool) -> None:
-    """All fields of one resource."""
+def print_resource(resource: Resource, as_json: bool, *, readable: Mapping[str, Any] | None = None) -> None:
+    """All fields of one resource; for people those of `readable` instead, where it is given."""
     if as_json:
         print_json(resource.data)
         return
     console = Console()
-    for name, value in resource.data.items():
+    for name, value in (resource.data if readable is None else readable).items():
         if name not in HIDDEN and value not in (None, [], {}):
-            shown = value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
-            console.print(Text.assemble((f"{name:<16}", "bold"), str(shown)), soft_wrap=True)
+            console.print(Text.assemble((f"{name:<16}", "bold"), _shown(value)), soft_wrap=True)
 
 
-def print_list(resources: Sequence[Resource], columns: Sequence[str], as_json: bool) -> None:
-    """One line a resource; `columns` beside id, name and state."""
+def print_list(resources: Sequence[Resource], columns: Mapping[str, str], as_json: bool) -> None:
+    """One line a resource; beside id, name and state the fields of `columns`, by heading."""
     if as_json:
         print_json([resource.data for resource in resources])
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "name", "state", *columns, "created"):
-        table.add_column(name, no_wrap=name in ("id", "state"))
+    for heading in ("id", "name", "state", *columns, "created"):
+        table.add_column(heading, no_wrap=heading != "name", overflow="fold")
     for resource in resources:
-        cells = (resource.id, resource.name, resource.state, *(_cell(resource.data, column) for column in columns))
-        created = str(resource.data.get("created_at", ""))[:19].replace("T", " ")
+        cells = (resource.id, resource.name, resource.state, *(_cell(resource.data, path) for path in columns.values()))
+        created = str(resource.data.get("created_at", ""))[:16].replace("T", " ")
         table.add_row(*(Text(str(cell if cell is not None else "")) for cell in cells), created)
-    Console().print(table)
+    if resources:
+        Console().print(table)
+    else:
+        say("none yet")
 
 
 def print_warnings(resource: Resource) -> None:
@@ -79,9 +81,10 @@ def print_warnings(resource: Resource) -> None:
 @contextmanager
 def rows_bar(what: str, total: int) -> Iterator[Progress]:
     """A bar that counts rows; its only task is number 0."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=error_console(), transient=True) as progress:
-        progress.add_task(what, total=total)
+    count = TextColumn("{task.completed:,} of {task.total:,} rows")
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TextColumn("{task.fields[speed]}"))
+    with _progress(*columns, TimeRemainingColumn()) as progress:
+        progress.add_task(what, total=total, speed="")
         yield progress
 
 
@@ -89,7 +92,7 @@ def rows_bar(what: str, total: int) -> Iterator[Progress]:
 def bytes_bar(what: str) -> Iterator[Progress]:
     """A bar that counts bytes; its only task is number 0."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=error_console(), transient=True) as progress:
+    with _progress(*columns) as progress:
         progress.add_task(what, total=None)
         yield progress
 
@@ -100,6 +103,17 @@ def spinner(what: str) -> Iterator[None]:
         yield
 
 
+def _progress(*columns: ProgressColumn) -> Progress:
+    console = error_console()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _cell(data: dict[str, Any], column: str) -> str:
     """The value at `a.b` of a resource."""
     value: Any = data
@@ -107,4 +121,8 @@ def _cell(data: dict[str, Any], column: str) -> str:
         value = value.get(name) if isinstance(value, dict) else None
     if isinstance(value, dict):
         return str(value.get("kind", ""))
+    if isinstance(value, list):
+        return " x ".join(str(size) for size in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value or "")

@@ -11,7 +11,9 @@ from latentmill.commands.console import AsJson, Limit, print_list, print_resourc
 app = typer.Typer(help="Reference rows: add, list, show, delete.", no_args_is_help=True)
 
 DatasetReference = Annotated[str, typer.Argument(metavar="DATASET", help="Id or name.")]
-ExistingFile = typer.Argument(exists=True, dir_okay=False, help="npz, npy, idx, idx.gz, csv or parquet.")
+ExistingFile = typer.Argument(
+    metavar="FILE", exists=True, dir_okay=False, help="npz, npy, idx, idx.gz, csv or parquet."
+)
 
 
 @app.command()
@@ -41,7 +43,7 @@ def add(
 def list_datasets(limit: Limit = 50, as_json: AsJson = False) -> None:
     """List datasets, newest first."""
     with Client() as client:
-        print_list(client.datasets.list(limit), ("kind", "rows", "row_shape"), as_json)
+        print_list(client.datasets.list(limit), {"kind": "kind", "rows": "rows", "shape": "row_shape"}, as_json)
 
 
 @app.command()

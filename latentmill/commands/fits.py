@@ -1,4 +1,4 @@
-"""`latentmill fit` and `latentmill report`."""
+"""`latentmill fit`, `latentmill fits` and `latentmill report`."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,12 +8,56 @@ from rich.console import Console
 from rich.text import Text
 
 from latentmill.client import Client
-from latentmill.commands.console import AsJson, print_json, print_warnings, say, spinner
+from latentmill.commands.console import (
+    AsJson,
+    Limit,
+    print_json,
+    print_list,
+    print_resource,
+    print_warnings,
+    say,
+    spinner,
+)
 from latentmill.resources import Fit
 
+app = typer.Typer(help="Fits: list, show, delete; `latentmill fit` makes one.", no_args_is_help=True)
+
+CLEAR = 3.0  # standard errors
 FamilyName = Literal["gaussian", "mixture", "empirical", "flow"]
 ModelReference = Annotated[str, typer.Argument(metavar="MODEL", help="Id or name.")]
 DatasetReference = Annotated[str, typer.Argument(metavar="DATASET", help="Id or name.")]
+FitReference = Annotated[str, typer.Argument(metavar="FIT", help="Id or name.")]
+
+
+@app.command("list")
+def list_fits(
+    model: Annotated[str | None, typer.Option(help="Only fits of this model.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only fits to this dataset.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List fits, newest first."""
+    with Client() as client:
+        fits = client.fits.list(limit, model=model, dataset=dataset)
+        print_list(fits, {"family": "family", "gain, nats": "diagnostics.gain.value"}, as_json)
+
+
+@app.command()
+def show(fit: FitReference, as_json: AsJson = False) -> None:
+    """Show one fit: family, gain, diagnostics."""
+    with Client() as client:
+        found = client.fits.get(fit)
+    own = {name: value for name, value in found.data.items() if name != "diagnostics"}
+    measured = {name: value for name, value in found.diagnostics.items() if name != "per_dimension"}
+    print_resource(found, as_json, readable={**own, **measured})
+
+
+@app.command()
+def delete(fit: FitReference) -> None:
+    """Delete a fit that no live job needs."""
+    with Client() as client:
+        client.fits.delete(fit)
+    say(f"deleted {fit}")
 
 
 def fit(
@@ -40,7 +84,7 @@ def fit(
     if as_json:
         print_json(fitted.data)
     else:
-        _print_fit(fitted)
+        _print_fit(fitted, model)
 
 
 def report(
@@ -69,19 +113,26 @@ def family_of(family: FamilyName, components: str | None, covariance: str | None
     """The family object that the options mean; the service checks it."""
     wanted: dict[str, Any] = {"kind": family}
     if components is not None:
+        if not components.isdecimal() and components not in ("auto", "all"):
+            raise typer.BadParameter(f"{components!r} is no number, nor auto or all", param_hint="--components")
         wanted["components"] = int(components) if components.isdecimal() else components
     if covariance is not None:
         wanted["covariance"] = covariance
     return wanted
 
 
-def _print_fit(fit: Fit) -> None:
+def _print_fit(fit: Fit, model: str) -> None:
     console = Console()
-    console.print(Text(f"{fit.id}  {fit.data['family']['kind']}  {fit.state}"), soft_wrap=True)
-    for name, meaning in (("gain", "gain over the prior"), ("marginal_kl", "distance from the prior, at least")):
-        measured = fit.diagnostics.get(name)
-        if measured is not None and measured.get("value") is not None:
-            error = measured.get("standard_error")
-            spread = f" +- {error:.2g}" if error is not None else ""
-            console.print(Text(f"{meaning}: {measured['value']:.4g}{spread} nats"), soft_wrap=True)
-    console.print(Text(f"next: latentmill generate MODEL --strategy aggregate --fit {fit.id} --rows N"), soft_wrap=True)
+    family = fit.data["family"]
+    parts = f" of {family['components']} components" if family.get("components") else ""
+    console.print(Text(f"{fit.id}  {family['kind']}{parts}  {fit.state}"), soft_wrap=True)
+    gain = fit.diagnostics.get("gain") or {}
+    if gain.get("value") is not None:
+        value, error = gain["value"], gain.get("standard_error") or 0.0
+        over = fit.diagnostics.get("gain_over", "prior")
+        advice = "draw from this fit" if value > CLEAR * error else f"no clear gain, the {over} serves as well"
+        console.print(
+            Text(f"gain over the {over}: {value:.4g} ± {error:.2g} nats per held-out row ({advice})"), soft_wrap=True
+        )
+    wanted = f"--strategy aggregate --fit {fit.name or fit.id} --rows N --out DIR"
+    console.print(Text(f"next: latentmill generate {model} {wanted}"), soft_wrap=True)

@@ -12,6 +12,7 @@ from latentmill.commands.jobs import download_shown, resumable, verify_shown, wa
 StrategyName = Literal["prior", "aggregate", "posterior", "auto"]
 FormatName = Literal["npz", "parquet", "safetensors", "csv", "webdataset", "mds"]
 NEEDS = {"aggregate": "fit", "posterior": "dataset", "auto": "dataset"}
+MADE_BY = {"fit": "`latentmill fit MODEL DATASET` makes one", "dataset": "`latentmill datasets add FILE` makes one"}
 
 
 def generate(
@@ -57,7 +58,7 @@ def strategy_of(strategy: StrategyName, *, fit: str | None, dataset: str | None,
     given = {"fit": fit, "dataset": dataset}
     needed = NEEDS.get(strategy)
     if needed is not None and given[needed] is None:
-        raise typer.BadParameter(f"--strategy {strategy} needs --{needed}", param_hint=f"--{needed}")
+        raise typer.BadParameter(f"--strategy {strategy} needs it; {MADE_BY[needed]}", param_hint=f"--{needed}")
     for option, value in given.items():
         if value is not None and option != needed:
             raise typer.BadParameter(f"--strategy {strategy} takes no --{option}", param_hint=f"--{option}")

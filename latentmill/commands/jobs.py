@@ -18,7 +18,7 @@ from latentmill.commands.console import (
     rows_bar,
     say,
 )
-from latentmill.errors import Unreachable
+from latentmill.errors import NotReady, Unreachable
 from latentmill.resources import Job
 from latentmill.resources.dataset_folder import Verified, verify_dataset
 
@@ -38,14 +38,15 @@ def list_jobs(
     """List jobs, newest first."""
     with Client() as client:
         jobs = client.jobs.list(limit, state=state, model=model)
-        print_list(jobs, ("progress.rows_done", "progress.rows_total"), as_json)
+        print_list(jobs, {"rows done": "progress.rows_done", "of": "progress.rows_total"}, as_json)
 
 
 @app.command()
 def show(job: JobReference, as_json: AsJson = False) -> None:
     """Show one job."""
     with Client() as client:
-        print_resource(client.jobs.get(job), as_json)
+        found = client.jobs.get(job)
+        print_resource(found, as_json, readable={**found.data, "progress": _progress(found)})
 
 
 @app.command()
@@ -89,10 +90,17 @@ def download(
         bool, typer.Option("--partial", help="The finished shards of a job that did not succeed; no manifest.")
     ] = False,
 ) -> None:
-    """Fetch a job's dataset folder; run again, it goes on where it stopped."""
+    """Fetch a job's dataset folder when it is finished; run again, it goes on where it stopped."""
     with Client() as client:
         found = client.jobs.get(job)
+        if found.state in Job.broken and not partial:
+            raise NotReady(
+                f"{found.id} is {found.state}: `latentmill jobs retry {found.id}` makes the missing shards, "
+                "--partial fetches those that are finished"
+            )
         with resumable(found, folder):
+            if not partial:
+                wait_shown(found)
             download_shown(found, folder, partial=partial)
     say(f"{folder}: downloaded" + ("" if partial else " and verified"))
 
@@ -116,7 +124,8 @@ def wait_shown(job: Job) -> Job:
                 bar.tasks[0].id,
                 description=current.state + waiting,
                 completed=rows.get("rows_done", 0),
-                total=rows.get("rows_total"),
+                total=int(rows.get("rows_total") or 0),
+                speed=f"{speed:,.0f} rows/s" if (speed := rows.get("rows_per_s")) else "",
             )
 
         job.wait(progress=show_progress)
@@ -155,9 +164,18 @@ def resumable(job: Job, folder: Path) -> Iterator[None]:
         raise
 
 
+def _progress(job: Job) -> str:
+    done = {"rows_done": 0, "rows_total": 0, "shards_done": 0, "shards_total": 0, "bytes": 0} | job.progress
+    rows = f"{done['rows_done']:,} of {done['rows_total']:,} rows"
+    shards = f"{done['shards_done']:,} of {done['shards_total']:,} shards, {done['bytes']:,} bytes"
+    speed = f", {done['rows_per_s']:,.0f} rows/s" if done.get("rows_per_s") else ""
+    left = f", about {done['eta_s']:,.0f} s left" if done.get("eta_s") else ""
+    return f"{rows}, {shards}{speed}{left}"
+
+
 def _say_how_to_resume(job: Job, folder: Path) -> None:
     if not job.ended:
         say(f"job {job.id} goes on without this terminal")
         say(f"  watch it:  latentmill jobs watch {job.id}")
         say(f"  stop it:   latentmill jobs cancel {job.id}")
-    say(f"  fetch it:  latentmill download {job.id} {folder}   (goes on where it stopped)")
+    say(f"  fetch it:  latentmill download {job.id} {folder}   (waits for the job, goes on where it stopped)")

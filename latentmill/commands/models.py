@@ -7,6 +7,7 @@ import typer
 
 from latentmill.client import Client
 from latentmill.commands.console import AsJson, Limit, print_list, print_resource, print_warnings, say, spinner
+from latentmill.resources import Model
 
 app = typer.Typer(help="Trained VAEs: add, list, show, delete.", no_args_is_help=True)
 
@@ -15,7 +16,9 @@ ModelReference = Annotated[str, typer.Argument(metavar="MODEL", help="Id or name
 
 @app.command()
 def add(
-    bundle: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .vae.zip; see latentmill export.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", exists=True, dir_okay=False, help="A .vae.zip; see latentmill export.")
+    ],
     name: Annotated[str | None, typer.Option(help="A name to call it by instead of its id.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -24,21 +27,22 @@ def add(
         with spinner(f"uploading and inspecting {bundle.name}"):
             model = client.models.add(bundle, name=name).wait()
         print_warnings(model)
-        print_resource(model, as_json)
+        _print_model(model, as_json)
 
 
 @app.command("list")
 def list_models(limit: Limit = 50, as_json: AsJson = False) -> None:
     """List models, newest first."""
     with Client() as client:
-        print_list(client.models.list(limit), ("manifest.engine", "manifest.rows"), as_json)
+        columns = {"engine": "manifest.engine", "rows": "manifest.rows", "latents": "manifest.latent.shape"}
+        print_list(client.models.list(limit), columns, as_json)
 
 
 @app.command()
 def show(model: ModelReference, as_json: AsJson = False) -> None:
     """Show one model: its manifest and what was measured."""
     with Client() as client:
-        print_resource(client.models.get(model), as_json)
+        _print_model(client.models.get(model), as_json)
 
 
 @app.command()
@@ -47,3 +51,17 @@ def delete(model: ModelReference) -> None:
     with Client() as client:
         client.models.delete(model)
     say(f"deleted {model}")
+
+
+def _print_model(model: Model, as_json: bool) -> None:
+    """What a user chose and what was measured, without the layers; --json has it all."""
+    manifest = dict(model.data.get("manifest") or {})
+    manifest["bundle"] = manifest.pop("name", None)
+    if architecture := manifest.pop("architecture", None):
+        manifest["architecture"] = architecture.get("name")
+    speeds = {
+        f"speed, {device}": f"{measured['rows_per_s']:,.0f} rows/s in batches of {measured['execution']['batch_rows']}"
+        for device, measured in (model.data.get("executions") or {}).items()
+    }
+    own = {name: value for name, value in model.data.items() if name not in ("manifest", "executions")}
+    print_resource(model, as_json, readable={**own, **manifest, **speeds})

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from latentmill.commands.console import say
 from latentmill.processes import SERVICE_NEEDS, WORKERS_NEED, require, service_command, worker_command
 from latentmill.surroundings import child_environment
 
@@ -27,7 +28,10 @@ def up(
     from latentmill.stack import Stack
     from latentmill.stack import up as run_until_stopped
 
-    run_until_stopped(Stack(data_dir=data_dir, host=host, port=port, workers=workers, device=device, say=typer.echo))
+    require("up", (*SERVICE_NEEDS, *WORKERS_NEED))
+    stack = Stack(data_dir=data_dir, host=host, port=port, workers=workers, device=device, say=typer.echo)
+    say(f"Starting broker, API and workers; everything is kept in {stack.data_dir} ...")
+    run_until_stopped(stack)
 
 
 def demo(
@@ -47,7 +51,7 @@ def api(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: LATENTMILL_API__PORT.")] = None,
 ) -> None:
     """The HTTP service alone."""
-    require("api", SERVICE_NEEDS)
+    require("api", SERVICE_NEEDS, "service")
     arguments = [] if host is None else ["--host", host]
     arguments += [] if port is None else ["--port", str(port)]
     _become(service_command("api", *arguments))
@@ -61,7 +65,7 @@ def worker(
     slots: Annotated[int | None, typer.Option(min=1, help="Processes that work at once.")] = None,
 ) -> None:
     """One worker."""
-    require("worker", WORKERS_NEED)
+    require("worker", WORKERS_NEED, "worker")
     changes: dict[str, str | None] = {}
     if device is not None:
         changes["LATENTMILL_WORKER__DEVICE"] = device
@@ -72,13 +76,13 @@ def worker(
 
 def beat() -> None:
     """The loop that finds lost work; one is enough, several do no harm."""
-    require("beat", SERVICE_NEEDS)
+    require("beat", SERVICE_NEEDS, "service")
     _become(service_command("beat"))
 
 
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    require("migrate", SERVICE_NEEDS)
+    require("migrate", SERVICE_NEEDS, "service")
     _become(service_command("migrate"))
 
 
@@ -108,7 +112,7 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="KEY_ID")]) -> None:
 
 
 def _keys(*arguments: str) -> NoReturn:
-    require("keys", SERVICE_NEEDS)
+    require("keys", SERVICE_NEEDS, "service")
     _become(service_command("keys", *arguments))
 
 

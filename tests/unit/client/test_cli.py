@@ -22,6 +22,7 @@ VERBS = [
     "up",
     "demo",
     *(f"{noun} {verb}" for noun in ("models", "datasets") for verb in ("add", "list", "show", "delete")),
+    *(f"fits {verb}" for verb in ("list", "show", "delete")),
     "fit",
     "report",
     "generate",
@@ -116,7 +117,7 @@ def test_models_are_added_shown_and_listed(run_on_peer, peer, tmp_path) -> None:
     result = run_on_peer("models", "add", tmp_path / "m.vae.zip", "--name", "m")
     assert result.exit_code == 0
     assert "warning: odd head" in result.stderr
-    assert '"name": "[red]"' in result.stdout
+    assert re.search(r"^bundle +\[red\]$", result.stdout, re.MULTILINE)
     shown = run_on_peer("models", "show", "mdl_1", "--json")
     assert json.loads(shown.stdout) == peer.documents["/v1/models/mdl_1"]
     peer.documents["/v1/models"] = {"data": [peer.documents["/v1/models/mdl_1"]], "next_cursor": None}
@@ -131,7 +132,8 @@ def test_a_fit_says_what_it_gains(run_on_peer, peer) -> None:
     peer.documents["/v1/fits"] = fit
     result = run_on_peer("fit", "m", "d", "--family", "mixture", "--components", "10", "--by-label")
     assert result.exit_code == 0
-    assert "gain over the prior: 1.234 +- 0.05 nats" in result.stdout
+    assert "gain over the prior: 1.234 ± 0.05 nats per held-out row (draw from this fit)" in result.stdout
+    assert "generate m --strategy aggregate --fit m" in result.stdout
     asked = json.loads(peer.requests[0].body)
     assert asked == {"model": "m", "dataset": "d", "family": {"kind": "mixture", "components": 10}, "by_label": True}
 
@@ -188,7 +190,28 @@ def test_jobs_are_cancelled_and_retried(run_on_peer, peer, replies) -> None:
     }
     assert "job_1 is cancelling" in run_on_peer("jobs", "cancel", "job_1").stderr
     assert "job_1 is queued" in run_on_peer("jobs", "retry", "job_1").stderr
-    assert "rows_total" in run_on_peer("jobs", "show", "job_1").stdout
+    assert "of 30 rows" in run_on_peer("jobs", "show", "job_1").stdout
+
+
+def test_a_job_that_did_not_succeed_is_not_downloaded_without_a_word(run_on_peer, peer, replies, tmp_path) -> None:
+    peer.documents["/v1/jobs/job_1"] = replies.job("job_1", "cancelled")
+    result = run_on_peer("download", "job_1", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "latentmill jobs retry job_1" in result.stderr
+    assert "--partial" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_fits_are_listed_and_shown(run_on_peer, peer) -> None:
+    diagnostics = {"gain": {"value": 0.1, "standard_error": 0.2}, "per_dimension": [{"mean": 0.5}]}
+    fit = {**MODEL, "id": "fit_1", "family": {"kind": "gaussian"}, "diagnostics": diagnostics}
+    peer.documents |= {"/v1/fits": {"data": [fit], "next_cursor": None}, "/v1/fits/fit_1": fit}
+    assert re.search(r"fit_1 +m +ready +gaussian +0\.1", run_on_peer("fits", "list").stdout)
+    shown = run_on_peer("fits", "show", "fit_1").stdout
+    assert "standard_error" in shown
+    assert "per_dimension" not in shown
+    peer.documents["/v1/fits"] = fit
+    assert "no clear gain" in run_on_peer("fit", "m", "d", "--family", "gaussian").stdout
 
 
 def test_the_exporters_example_is_python(run) -> None:
@@ -205,6 +228,6 @@ def test_the_exporters_example_is_python(run) -> None:
 
 def test_a_missing_extra_is_explained() -> None:
     with pytest.raises(
-        NotInstalled, match=r"`latentmill api` needs .*no_such_package.*pip install 'latentmill\[all\]'"
+        NotInstalled, match=r"`latentmill api` needs .*pip install 'latentmill\[service\]' \(missing: no_such_package\)"
     ):
-        require("api", ("json", "no_such_package"))
+        require("api", ("json", "no_such_package", "no_such_package"), "service")
