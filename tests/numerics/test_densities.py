@@ -5,10 +5,14 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture as Reference
+from threadpoolctl import threadpool_limits
 
+from latentmill.errors import DataError
 from latentmill.specs import Gaussian, Mixture, VaeManifest
 from workers.posteriors.density import Density
 from workers.posteriors.fit import density_of
+from workers.posteriors.gaussian import gaussian_parameters
+from workers.posteriors.moments import Moments
 from workers.posteriors.prior import declared_prior, is_standard_normal, standard_normal
 from workers.randomness import Stream, normals, uniforms
 
@@ -130,6 +134,47 @@ def test_component_frequencies_are_the_weights_and_the_choice_ends_at_the_last()
     noise = normals(2, Stream.LATENTS, 0, ROWS, 1)
     counts = np.bincount(np.rint(mixture.draw(noise, uniforms(2, Stream.CHOICES, 0, ROWS))[:, 0] / 10).astype(int))
     assert stats.chisquare(counts, ROWS * np.array([0.3, 0.3, 0.4])).pvalue > 1e-3
+
+
+def test_weights_that_add_up_to_less_than_one_still_choose_a_component() -> None:
+    """Ten times 0.1 cumulates to 1 - 2^-53, which is the largest uniform."""
+    tenths = {"weights": np.full(10, 0.1), "means": np.arange(10.0)[:, None], "variances": np.full((10, 1), 1e-18)}
+    assert np.cumsum(tenths["weights"])[-1] == 1 - 2.0**-53
+    last = density_of(Mixture(components=10), tenths).draw(np.zeros((1, 1)), np.array([1 - 2.0**-53]))
+    assert last[0, 0] == 9.0
+
+
+def test_the_number_of_blas_threads_does_not_change_a_draw() -> None:
+    """Opened outside of any limit, as a shard opens its fit: a factor by two threads has other bits."""
+    root = np.random.default_rng(0).standard_normal((256, 256))
+    covariance = root @ root.T + np.eye(256)
+    given = {
+        "gaussian": (Gaussian(), {"mean": np.zeros(256), "covariance": covariance}),
+        "mixture": (
+            Mixture(components=1),
+            {"weights": np.ones(1), "means": np.zeros((1, 256)), "covariances": covariance[None]},
+        ),
+    }
+    for family, values in given.values():
+        factors = []
+        for threads in (1, 2):
+            with threadpool_limits(threads, "blas"):
+                opened = density_of(family, values)
+            factors.append(opened.draw(np.eye(256), np.zeros(256)))
+        np.testing.assert_array_equal(*factors)
+
+
+@pytest.mark.parametrize(("correlation", "refused"), [(1 - 1e-9, False), (1 - 1e-11, True), (-(1 - 1e-11), True)])
+def test_a_covariance_is_singular_by_its_correlations_and_not_by_its_scale(correlation: float, refused: bool) -> None:
+    """The smallest eigenvalue of the correlations is 1 - abs(r), whatever the unit of each dimension."""
+    scale = np.array([1e-6, 1e3])
+    scatter = 50 * np.outer(scale, scale) * [[1, correlation], [correlation, 1]]
+    moments = Moments(50, np.zeros(2), scatter, np.zeros(2))
+    if refused:
+        with pytest.raises(DataError, match="singular"):
+            gaussian_parameters(moments, "full", 0.0)
+    else:
+        np.testing.assert_allclose(gaussian_parameters(moments, "full", 0.0)["covariance"], scatter / 50)
 
 
 def manifest(prior: dict) -> VaeManifest:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
+from threadpoolctl import threadpool_limits
 
 from latentmill.errors import DataError, LimitExceeded
 from latentmill.specs.families import Covariance
@@ -24,7 +25,7 @@ class FullGaussian:
 
     def __init__(self, mean: Floats, covariance: Floats) -> None:
         self.mean = mean
-        self.factor = np.linalg.cholesky(covariance)
+        self.factor = cholesky(covariance)
 
     @property
     def latent_size(self) -> int:
@@ -65,6 +66,12 @@ class DiagonalGaussian:
         log_norm = -np.log(self.std).sum() - 0.5 * self.latent_size * LOG_2PI
         result: Floats = log_norm - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
         return result
+
+
+def cholesky(covariance: Floats) -> Floats:
+    """L of S = L L', (..., D, D), by one BLAS thread: with more it has other bits, and so has every row drawn by it."""
+    with threadpool_limits(1, "blas"):
+        return np.linalg.cholesky(covariance).astype(np.float64, copy=False)
 
 
 def gaussian_density(parameters: dict[str, Any]) -> FullGaussian | DiagonalGaussian:

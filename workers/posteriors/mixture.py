@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-from workers.posteriors.gaussian import LOG_2PI
+from workers.posteriors.gaussian import LOG_2PI, cholesky
 
 Floats = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ class GaussianMixture:
     def __init__(self, weights: Floats, means: Floats, spread: Floats) -> None:
         self.weights, self.means = weights / weights.sum(), means
         self.full = spread.ndim == 3
-        self.factors = np.linalg.cholesky(spread) if self.full else np.sqrt(spread)
+        self.factors = cholesky(spread) if self.full else np.sqrt(spread)
         diagonals = np.diagonal(self.factors, axis1=1, axis2=2) if self.full else self.factors
         with np.errstate(divide="ignore"):  # a component of weight 0 adds nothing
             log_weights = np.log(self.weights)
