@@ -181,9 +181,11 @@ def _stand_in(measured: Measurement) -> Density:
 
 
 def _doubts(split: Split) -> list[str]:
-    rows = len(split.holdout)
+    rows, different = len(split.holdout), len(np.unique(split.groups[split.holdout]))
     if rows == 0:
         return ["No rows are held out: nothing says how the fit does on rows that it has not seen."]
     if rows < FEW_HOLDOUT_ROWS:
         return [f"Only {rows} rows are held out: the gain says little."]
+    if different < FEW_HOLDOUT_ROWS:
+        return [f"Only {different} of the {rows:,} held-out rows are different: the gain says little."]
     return []

@@ -20,11 +20,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What a pass finds. rate: r_j = mean_i KL(q(z_j|x_i) || N(0, 1)), (D,), infinite where a std is 0."""
+    """What a pass finds. rate: r_j = mean_i KL(q(z_j|x_i) || N(0, 1)), (D,), infinite where a std is 0.
+
+    training_rate: the same without the held-out rows, which decide nothing.
+    """
 
     training: Moments
     holdout: Moments
     rate: Floats
+    training_rate: Floats
     has_std: bool  # every std is above 0
 
     @cached_property
@@ -44,8 +48,8 @@ class Measurement:
 
     def inert_dimensions(self) -> NDArray[np.int64]:
         """Dimensions by ascending r_j while their sum stays within 0.02 nats, for the prior N(0, I); sorted."""
-        order = np.argsort(self.rate, kind="stable")
-        return np.sort(order[np.cumsum(self.rate[order]) <= INERT_NATS])
+        order = np.argsort(self.training_rate, kind="stable")
+        return np.sort(order[np.cumsum(self.training_rate[order]) <= INERT_NATS])
 
 
 def measure(encoding: Encoding, split: Split, *, full: bool, check: Callable[[], None]) -> Measurement:
@@ -53,17 +57,25 @@ def measure(encoding: Encoding, split: Split, *, full: bool, check: Callable[[],
     held_out = np.zeros(encoding.rows, dtype=bool)
     held_out[split.holdout] = True
     training = holdout = Moments.none(encoding.latent_size, full=full)
-    rate, smallest_std = np.zeros(encoding.latent_size), np.inf
+    training_rate, holdout_rate = np.zeros((2, encoding.latent_size))
+    smallest_std = np.inf
     for block in encoding.blocks():
         check()
         mean = np.asarray(encoding.mean[block], dtype=np.float64)
         std = np.asarray(encoding.std[block], dtype=np.float64)
-        rate += _block_rate(mean, std)
         smallest_std = min(smallest_std, float(std.min()))
         judged = held_out[block]
         training = training.merge(Moments.of(mean[~judged], std[~judged], full=full))
+        training_rate += _block_rate(mean[~judged], std[~judged])
         holdout = holdout.merge(Moments.of(mean[judged], std[judged], full=full))
-    return Measurement(training, holdout, rate / encoding.rows, has_std=smallest_std > 0)
+        holdout_rate += _block_rate(mean[judged], std[judged])
+    return Measurement(
+        training,
+        holdout,
+        rate=(training_rate + holdout_rate) / encoding.rows,
+        training_rate=training_rate / max(training.rows, 1),
+        has_std=smallest_std > 0,
+    )
 
 
 def _block_rate(mean: Floats, std: Floats) -> Floats:

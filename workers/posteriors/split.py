@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 
 import numpy as np
@@ -40,14 +41,19 @@ def split_rows(digests: NDArray[np.uint8], labels: NDArray[np.int32] | None, *, 
     ranked = np.lexsort((np.arange(len(sizes)), hashes))
     ends = np.cumsum(sizes[ranked])
     total = int(ends[-1])
-    cut_holdout, holdout_rows = _cut(ends, 0, ceil(holdout * total))
-    cut_tune, _ = _cut(ends, cut_holdout, holdout_rows + ceil(TUNE_SHARE * (total - holdout_rows)))
+    cut_holdout, holdout_rows = _cut(ends, 0, rows_of_share(holdout, total))
+    cut_tune, _ = _cut(ends, cut_holdout, holdout_rows + rows_of_share(TUNE_SHARE, total - holdout_rows))
     rank = np.empty(len(sizes), dtype=np.int64)
     rank[ranked] = np.arange(len(sizes))
     order = np.argsort(rank[groups], kind="stable")
     of_row = rank[groups[order]]
     first, second = np.searchsorted(of_row, [cut_holdout, cut_tune])
     return Split(fit=order[second:], tune=order[first:second], holdout=order[:first], groups=groups)
+
+
+def rows_of_share(share: float, rows: int) -> int:
+    """ceil(share * rows), with the share as it is written: 0.07 of 100 rows are 7, though 0.07 * 100 is above 7."""
+    return ceil(Fraction(str(share)) * rows)
 
 
 def _groups(digests: NDArray[np.uint8], labels: NDArray[np.int32] | None) -> tuple[Rows, Rows, Rows]:
