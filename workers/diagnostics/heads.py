@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentmill.specs.bundle import Encoder
 from workers.models import Vae
+from workers.randomness import Stream, normals
 
 BATCH_ROWS = 256
 NOISE_SEED = 0  # one fixed draw: the same rows under the same model get the same warning
@@ -44,7 +45,7 @@ def head_warnings(vae: Vae, rows: NDArray[np.float32], labels: NDArray[np.int64]
     asks for destroys what the mean carries; readings for which b < d are named.
     """
     declared = vae.manifest.encoder
-    if declared is None or len(rows) < 2:
+    if declared is None or len(rows) == 0 or bool((rows == rows[0]).all()):  # equal rows tell nothing
         return []
     x = torch.from_numpy(rows)
     y = None if labels is None else torch.from_numpy(labels)
@@ -62,8 +63,8 @@ def head_warnings(vae: Vae, rows: NDArray[np.float32], labels: NDArray[np.int64]
 
 def head_errors(vae: Vae, x: Tensor, y: Tensor | None, mean: Tensor, std: Tensor) -> HeadErrors:
     """The four errors for rows x (n, *shape) read as posteriors mean, std (n, D)."""
-    noise = np.random.Generator(np.random.Philox(key=NOISE_SEED)).standard_normal(mean.shape).astype(np.float32)
-    noisy = mean + std * torch.from_numpy(noise)
+    noise = normals(NOISE_SEED, Stream.HEAD_TEST, 0, *mean.shape)
+    noisy = mean + std * torch.from_numpy(noise.astype(np.float32))
     return HeadErrors(
         mean=_error(vae, x, y, mean),
         noisy=_error(vae, x, y, noisy) if bool(torch.isfinite(noisy).all()) else float("inf"),
@@ -160,5 +161,8 @@ def _warning(declared: Encoder, found: HeadErrors, others: list[str]) -> str:
             "that the model was trained on"
         )
     if others:
-        way_out = f"decoding works when they are read as {' or '.join(others)}; declare that in the bundle"
+        way_out = (
+            f"decoding works when they are read as {' or '.join(others)}: "
+            "if the model was trained so, declare that in the bundle"
+        )
     return f"{what}; {way_out}."

@@ -18,6 +18,7 @@ class Stream(IntEnum):
     INITIALISATION = 19
     SPLIT = 20
     RATE_DRAWS = 21
+    HEAD_TEST = 22
     REPORT_CHOICES = 32
     BOOTSTRAP = 33
     PROJECTIONS = 34

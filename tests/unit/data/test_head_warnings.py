@@ -42,6 +42,15 @@ def test_collapsed_latents_are_said_to_be_unused(make_vae, planted_rows) -> None
     assert "may not be used (collapse)" in warning
 
 
+def test_rows_that_are_all_the_same_tell_nothing(make_vae, planted_rows) -> None:
+    assert (
+        head_warnings(
+            make_vae(true=("pair", "std"), declared=("pair", "log_variance")), planted_rows[:1].repeat(9, 0), None
+        )
+        == []
+    )
+
+
 def test_labels_reach_the_decoder(make_vae, planted_rows) -> None:
     vae = make_vae(classes=["a", "b"])
     labels = np.arange(len(planted_rows)) % 2
