@@ -7,10 +7,11 @@ from sklearn.mixture import GaussianMixture
 from latentmill.errors import LimitExceeded
 from latentmill.specs import Gaussian, Mixture
 from tests.numerics.planted import encoding_of, fitted, matched, shifted
-from workers.posteriors import Encoding
+from workers.posteriors import Encoding, density_of
 from workers.posteriors.draws import training_draws
 from workers.posteriors.em import first_centres
 from workers.posteriors.mixture_fit import draw_count, fewest_within_error, parameter_count
+from workers.randomness import Stream, normals
 
 WEIGHTS = np.array([0.2, 0.3, 0.5])
 MEANS = np.array([[-400.0, 0.0, 0.02], [300.0, 2.0, 0.0], [300.0, -2.0, -0.02]])
@@ -61,6 +62,27 @@ def test_auto_tries_only_as_many_components_as_the_rows_can_carry() -> None:
     assert fitted(shifted(60)[0], Mixture()).family == Mixture(components=1)
 
 
+def test_auto_keeps_five_rows_to_a_parameter_however_many_clusters_there_are() -> None:
+    """120 rows, 97 to fit on: 19 parameters of two components are as many as they carry, though there are four."""
+    generator = np.random.default_rng(5)
+    centres = 6 * generator.standard_normal((4, 3))
+    means = centres[generator.integers(0, 4, 120)] + 0.5 * generator.standard_normal((120, 3))
+    assert fitted(encoding_of(means, 0.4), Mixture()).family == Mixture(components=2)
+
+
+def test_em_goes_on_until_it_rests() -> None:
+    """Two components with one centre, which no clustering tells apart: their own density is reached within 0.01."""
+    generator = np.random.default_rng(7)
+    narrow = generator.random(6_000) < 0.5
+    means = generator.standard_normal((6_000, 2)) * np.where(narrow, 0.2, 3.0)[:, None]
+    encoding = encoding_of(means, 0.1)
+    true = {"weights": np.full(2, 0.5), "means": np.zeros((2, 2)), "variances": np.array([[0.05] * 2, [9.01] * 2])}
+    truth = density_of(Mixture(components=2), true)
+    fit = fitted(encoding, Mixture(components=2), prior=truth)
+    assert abs(fit.diagnostics["gain"]["value"]) < 0.01
+    assert np.sort(fit.parameters["weights"]) == pytest.approx([0.5, 0.5], abs=0.03)
+
+
 def test_our_start_is_no_worse_than_scikit_learns_own() -> None:
     generator = np.random.default_rng(9)
     means = 2 * generator.standard_normal((12, 4))[generator.integers(0, 12, 4_000)]
@@ -82,6 +104,7 @@ def test_no_two_copies_of_a_row_share_their_noise() -> None:
     encoding = encoding_of(np.zeros((7, 2)), 1.0)
     draws = training_draws(encoding, np.arange(7), np.arange(2), 7 * 300, seed=1)
     assert len(np.unique(draws)) == draws.size
+    np.testing.assert_array_equal(draws, normals(1, Stream.FIT_DRAWS, 0, 7 * 300, 2))  # no job draws these
     one = training_draws(encoding, np.arange(7), np.array([1]), 7 * 300, seed=1)
     np.testing.assert_array_equal(one[:, 0], draws[:, 1])
 

@@ -57,6 +57,33 @@ def test_label_counts_are_exact(counts: list[int]) -> None:
     assert np.bincount(labels, minlength=len(counts)).tolist() == counts
 
 
+def test_golden_labels() -> None:
+    assert CountedLabels([5, 9, 6]).of_rows(0, 20).tolist() == [
+        1,
+        0,
+        2,
+        1,
+        2,
+        2,
+        0,
+        1,
+        1,
+        2,
+        0,
+        0,
+        2,
+        0,
+        1,
+        1,
+        1,
+        2,
+        1,
+        1,
+    ]
+    far = CountedLabels([4 * 10**8, 6 * 10**8]).of_rows(10**8, 12)
+    assert far.tolist() == [0, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 0]
+
+
 def test_labels_are_mixed_and_do_not_depend_on_borders() -> None:
     source = CountedLabels([5_000, 5_000])
     labels = source.of_rows(0, 10_000)
