@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import httpx
 from pydantic import ValidationError
 
-from latentmill.errors import InvalidRequest, LatentmillError, Problem, Unreachable
+from latentmill.errors import InvalidRequest, LatentmillError, NotAuthenticated, Problem, Unreachable
 from latentmill.surroundings import Address
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -160,7 +160,10 @@ def error_of(response: httpx.Response) -> LatentmillError:
 def _checked(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
-    raise error_of(response)
+    error = error_of(response)
+    if isinstance(error, NotAuthenticated) and "Authorization" not in response.request.headers:
+        error = NotAuthenticated(f"{response.url.host} wants an API key: set LATENTMILL_API_KEY")
+    raise error
 
 
 def _once() -> dict[str, str]:

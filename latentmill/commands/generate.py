@@ -21,7 +21,7 @@ def generate(
     rows: Annotated[int, typer.Option(min=1, help="How many rows to make.")],
     fit: Annotated[str | None, typer.Option(help="aggregate: the fit to draw from.")] = None,
     dataset: Annotated[str | None, typer.Option(help="posterior, auto: the dataset.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same rows.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same rows; default: drawn.")] = None,
     format: Annotated[FormatName | None, typer.Option(help="Of the files; by kind of rows when left out.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Below 1: nearer the middle; above: wider.")] = None,
     labels: Annotated[Literal["balanced", "as_fitted"] | None, typer.Option(help="How labels are shared out.")] = None,
@@ -29,7 +29,7 @@ def generate(
     include_latents: Annotated[bool, typer.Option("--include-latents", help="Write the latents too.")] = False,
     shard_rows: Annotated[int | None, typer.Option(min=1, help="Rows per file.")] = None,
     name: Annotated[str | None, typer.Option(help="A name to call the job by instead of its id.")] = None,
-    out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for the files; the job's id.")] = None,
+    out: Annotated[Path | None, typer.Option(file_okay=False, help="For the files; default: the job's id")] = None,
 ) -> None:
     """Make rows: submit, wait, download, verify. Ctrl-C leaves the job running and says how to go on."""
     chosen = strategy_of(strategy, fit=fit, dataset=dataset, temperature=temperature, labels=labels)

@@ -10,21 +10,22 @@ from latentmill.commands.console import say
 from latentmill.processes import SERVICE_NEEDS, WORKERS_NEED, require, service_command, worker_command
 from latentmill.surroundings import child_environment
 
+DATA_DIR_HELP = "Where everything is kept; default: LATENTMILL_DATA_DIR, else ~/.latentmill."
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
-DeviceName = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where models run.")]
+DeviceName = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where models run; default: auto.")]
 
 keys = typer.Typer(help="API keys, made and revoked on the database.", no_args_is_help=True)
 
 
 def up(
-    data_dir: Annotated[Path | None, typer.Option(file_okay=False, help="Where everything is kept.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(file_okay=False, help=DATA_DIR_HELP)] = None,
     host: Host = "127.0.0.1",
     port: Port = 8321,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that generate.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that generate; default: 1.")] = None,
     device: DeviceName = None,
 ) -> None:
-    """Run everything on this machine until Ctrl-C. Prints URL and key; clients of this machine find them alone."""
+    """Run everything on this machine until Ctrl-C. Prints URL and key; clients on this machine find both."""
     from latentmill.stack import Stack
     from latentmill.stack import up as run_until_stopped
 

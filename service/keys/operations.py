@@ -64,7 +64,9 @@ def authenticate(session: Session, text: str, *, pepper: bytes) -> Caller:
     row = session.get(KeyRow, f"key_{number}") if known else None
     matches = hmac.compare_digest(_digest(pepper, secret), row.digest if row is not None else "0" * 64)
     if row is None or not matches or row.revoked_at is not None:
-        raise NotAuthenticated("This API key is not valid: `latentmill keys create` makes one")
+        raise NotAuthenticated(
+            "This API key is not valid here; `latentmill keys create` makes one, LATENTMILL_API_KEY passes it on"
+        )
     return Caller(tenant_id=row.tenant_id, key_id=row.id, admin=row.admin)
 
 

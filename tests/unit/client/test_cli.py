@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from latentmill import cli
 from latentmill.commands.export import HOW
-from latentmill.errors import InvalidRequest, NotInstalled, NotYet
+from latentmill.errors import InvalidRequest, NotAuthenticated, NotInstalled, NotYet
 from latentmill.processes import require
 from latentmill.resources.dataset_folder import verify_dataset
 
@@ -68,6 +68,14 @@ def test_no_service_is_one_line_and_status_1(run) -> None:
     result = run("models", "list")
     assert result.exit_code == 1
     assert re.fullmatch(r"error: no service found: start one with `latentmill up`.*\n", result.stderr)
+
+
+def test_a_missing_key_is_said_with_the_way_out(run, peer, replies, monkeypatch) -> None:
+    monkeypatch.setenv("LATENTMILL_URL", peer.url)
+    peer.first("GET /v1/models", replies.problem(NotAuthenticated()))
+    result = run("models", "list")
+    assert result.exit_code == 1
+    assert "set LATENTMILL_API_KEY" in result.stderr
 
 
 @pytest.mark.parametrize(
