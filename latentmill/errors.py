@@ -157,7 +157,7 @@ class NameTaken(Conflict):
 
 
 class NotReady(Conflict):
-    """What the request needs was rejected, failed or deleted."""
+    """What the request needs is not there yet, or was rejected, failed or deleted."""
 
     code = "not_ready"
 

@@ -23,3 +23,8 @@ class Problem(BaseModel):
     errors: list[FieldError] = Field(default_factory=list)
     request_id: str | None = None
     retryable: bool = False
+
+
+def pointer_step(step: int | str) -> str:
+    """One step of a JSON pointer, escaped (RFC 6901)."""
+    return str(step).replace("~", "~0").replace("/", "~1")

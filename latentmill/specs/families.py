@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from latentmill.specs.spec import Spec
+from latentmill.specs.spec import Integer, Spec
 
 Covariance = Literal["full", "diagonal"]
 
@@ -20,7 +20,7 @@ class Mixture(Spec):
     """A mixture of Gaussians by EM; `auto` lets tune rows choose the number of components."""
 
     kind: Literal["mixture"] = "mixture"
-    components: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    components: Annotated[Integer, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     covariance: Covariance = "full"
 
 

@@ -6,11 +6,12 @@ from pydantic import Field
 
 from latentmill.specs.execution import ExecutionRequest
 from latentmill.specs.families import Family
-from latentmill.specs.spec import MAX_SEED, Spec
+from latentmill.specs.spec import MAX_SEED, Integer, Number, Spec
 from latentmill.specs.strategies import Reference, Strategy
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f/]+$")]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+NAME_RULE = "A name has 1 to 128 characters, without slashes and control characters."
+Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
 ]
@@ -24,7 +25,7 @@ class FitRequest(Spec):
     dataset: Reference
     family: Family
     by_label: bool = False
-    holdout: Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.1
+    holdout: Annotated[Number, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.1
     seed: Seed = 0
     name: Name | None = None
     metadata: Metadata = {}
@@ -35,13 +36,13 @@ class JobRequest(Spec):
 
     model: Reference
     strategy: Strategy
-    rows: Annotated[int, Field(ge=1, le=10**12)]
+    rows: Annotated[Integer, Field(ge=1, le=10**12)]
     seed: Seed | None = None
     format: Format | None = None
-    shard_rows: Annotated[int, Field(ge=1)] | None = None
+    shard_rows: Annotated[Integer, Field(ge=1)] | None = None
     output: Literal["mean", "sample"] = "mean"
     include_latents: bool = False
     execution: ExecutionRequest | None = None
-    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    priority: Annotated[Integer, Field(ge=0, le=9)] = 5
     name: Name | None = None
     metadata: Metadata = {}

@@ -2,11 +2,22 @@
 
 import hashlib
 import json
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError(f"a number is needed, not {'true or false' if isinstance(value, bool) else 'text'}")
+    return value
+
+
+# Pydantic would read "7" as 7 and true as 1: what is no number is refused instead.
+Integer = Annotated[int, BeforeValidator(_number)]
+Number = Annotated[float, BeforeValidator(_number)]
 
 
 class Spec(BaseModel):

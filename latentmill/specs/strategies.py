@@ -1,19 +1,20 @@
 """How a job chooses its latents."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from latentmill.specs.spec import Spec
+from latentmill.specs.spec import Integer, Number, Spec
 
-Temperature = Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)]
+Temperature = Annotated[Number, Field(gt=0, le=2, allow_inf_nan=False)]
 Reference = Annotated[str, Field(min_length=1, max_length=128)]  # an id, or a unique name
 
 
 class LabelCounts(Spec):
     """So many rows of each label; they must add up to the job's rows."""
 
-    counts: dict[str, Annotated[int, Field(ge=0)]]
+    counts: dict[str, Annotated[Integer, Field(ge=0)]]
 
 
 LabelChoice = LabelCounts | Literal["balanced", "as_fitted"]
@@ -37,14 +38,28 @@ class Aggregate(Spec):
 
 
 class SelectRows(Spec):
-    rows: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=10_000)]
+    rows: Annotated[tuple[Annotated[Integer, Field(ge=0)], ...], Field(min_length=1, max_length=10_000)]
+
+
+def _class_name(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class SelectLabel(Spec):
-    label: str
+    label: Annotated[str, BeforeValidator(_class_name)]  # an integer label is its text
 
 
-Selection = SelectRows | SelectLabel | Literal["all"]
+def _selected_by(value: Any) -> str:
+    if isinstance(value, SelectLabel) or (isinstance(value, Mapping) and "label" in value):
+        return "label"
+    return "rows" if isinstance(value, SelectRows | Mapping) else "all"
+
+
+# One kind is tried, not all three: an error then speaks of what was meant.
+Selection = Annotated[
+    Annotated[SelectRows, Tag("rows")] | Annotated[SelectLabel, Tag("label")] | Annotated[Literal["all"], Tag("all")],
+    Discriminator(_selected_by),
+]
 
 
 class Posterior(Spec):
@@ -53,7 +68,7 @@ class Posterior(Spec):
     kind: Literal["posterior"] = "posterior"
     dataset: Reference
     select: Selection = "all"
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
+    temperature: Annotated[Number, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
     labels: LabelChoice | None = None
 
 
