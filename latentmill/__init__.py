@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from latentmill.export import export_vae
 
 __all__ = ["Client", "export_vae"]
+TO_COME = frozenset({"export_onnx_vae", "table_rows"})
 __version__ = "0.1.0"
 
 
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from latentmill.export import export_vae
 
         return export_vae
+    if name in TO_COME:
+        from latentmill.errors import NotYet
+
+        raise NotYet(f"latentmill.{name} is not part of this release.")
     raise AttributeError(f"module 'latentmill' has no attribute {name!r}")

@@ -9,14 +9,16 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from latentmill.errors import InvalidRequest, LimitExceeded, Problem
-from latentmill.specs.requests import Name
+from latentmill.specs.requests import NAME_RULE, Metadata, Name
 from service.resources import ResourceColumns
 
 Item = TypeVar("Item")
 NAME: TypeAdapter[str | None] = TypeAdapter(Name | None)
+METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
 POLL_SECONDS = 0.3
 RETRY_AFTER_SECONDS = 1
 
@@ -103,8 +105,19 @@ def parsed_name(name: str | None) -> str | None:
     try:
         return NAME.validate_python(name)
     except ValidationError as error:
+        raise InvalidRequest(NAME_RULE, pointer="/name") from error
+
+
+def parsed_metadata(text: str | None) -> dict[str, str]:
+    """Metadata from a form: a JSON object, held to the same rule as that of other requests."""
+    if text is None:
+        return {}
+    try:
+        return METADATA.validate_json(text)
+    except ValidationError as error:
         raise InvalidRequest(
-            "A name has 1 to 128 characters, without slashes and control characters.", pointer="/name"
+            "metadata is a JSON object of at most 16 strings, names up to 64 and values up to 512 characters.",
+            pointer="/metadata",
         ) from error
 
 
@@ -117,15 +130,19 @@ def multipart_body(files: Iterable[str], fields: Iterable[str]) -> dict[str, Any
 
 
 async def waited(
-    read: Callable[[], Item], settled: Callable[[Item], bool], wait: float | None, longest_seconds: float
+    request: Request,
+    read: Callable[[], Item],
+    settled: Callable[[Item], bool],
+    wait: float | None,
+    longest_seconds: float,
 ) -> Item:
-    """What `read` gives once it is `settled`, or when `wait` seconds are over."""
+    """What `read` gives once it is `settled`, when `wait` seconds are over, or when nobody listens any more."""
     if wait is not None and wait > longest_seconds:
         raise LimitExceeded(f"wait is at most {longest_seconds:g} seconds; ask again after it", pointer="/wait")
     ends = time.monotonic() + (wait or 0)
     while True:
         item = await run_in_threadpool(read)
         remaining = ends - time.monotonic()
-        if settled(item) or remaining <= 0:
+        if settled(item) or remaining <= 0 or await request.is_disconnected():
             return item
         await asyncio.sleep(min(POLL_SECONDS, remaining))

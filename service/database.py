@@ -111,6 +111,11 @@ def database_now(session: Session) -> datetime:
     return session.execute(select(database_time())).scalar_one()
 
 
+# FOR NO KEY UPDATE, as an UPDATE does it. FOR UPDATE would also stop the check of a foreign key to the row, which a
+# dependent's transaction makes while this one waits for the dependent: a deadlock.
+ROW_LOCK = {"key_share": True}
+
+
 class Database:
     """Connections to one database, and its two kinds of transaction."""
 

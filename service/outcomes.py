@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from latentmill.errors import LatentmillError, Problem
@@ -11,8 +11,10 @@ from service import work
 from service.datasets import operations as datasets
 from service.fits import encodings
 from service.fits import operations as fits
+from service.fits.tables import EncodingRow, FitRow
 from service.jobs import operations as jobs
 from service.jobs import shards
+from service.jobs.tables import JobRow
 from service.models import operations as models
 from service.settings import Settings
 from service.storage import Storage
@@ -22,6 +24,11 @@ from service.work.needs import ResourceKind
 
 log = logging.getLogger("latentmill.service")
 
+LOCKED: tuple[tuple[ResourceKind, type[EncodingRow] | type[FitRow] | type[JobRow]], ...] = (
+    ("encoding", EncodingRow),
+    ("fit", FitRow),
+    ("job", JobRow),
+)
 SUBJECTS: dict[str, ResourceKind] = {
     "inspect": "model",
     "read": "dataset",
@@ -41,12 +48,13 @@ class Outcomes:
 
     def settled(self, session: Session, kind: ResourceKind, resource_id: str, problem: Problem | None = None) -> None:
         """A resource has become ready, or has failed with `problem`: its dependents start, or fail with it."""
+        dependents = needs.dependents_of(session, (kind, resource_id))
+        _lock(session, dependents)
+        complete = needs.settle(session, (kind, resource_id))
         if problem is None:
-            for dependent in needs.settle(session, (kind, resource_id)):
+            for dependent in complete:
                 self._start(session, dependent)
             return
-        dependents = needs.dependents_of(session, (kind, resource_id))
-        needs.settle(session, (kind, resource_id))
         for dependent in dependents:
             self._fail(session, dependent, problem)
 
@@ -150,6 +158,14 @@ class Outcomes:
                 return jobs.mark_failed(session, resource.id, problem)
             case _:
                 return False
+
+
+def _lock(session: Session, resources: list[needs.Resource]) -> None:
+    """Lock these rows, encodings before fits before jobs: everyone who locks several goes the same way."""
+    for kind, table in LOCKED:
+        if ids := [resource.id for resource in resources if resource.kind == kind]:
+            rows = select(table.id).where(table.id.in_(ids)).order_by(table.id)
+            session.execute(rows.with_for_update(key_share=True))
 
 
 def after_commit(session: Session, act: Callable[[], None]) -> None:

@@ -7,11 +7,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from latentmill.errors import FieldError, InvalidRequest, LatentmillError, MethodNotAllowed, NotAuthenticated, NotFound
+from latentmill.problem import pointer_step
+from latentmill.specs.requests import NAME_RULE
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 50
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 def problem_response(
@@ -40,7 +44,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _routing(request: Request, error: HTTPException) -> Response:
-        return problem_response(_translated(request, error), request_id_of(request), error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(request))
+        return problem_response(_translated(request, error), request_id_of(request), headers)
 
 
 def request_id_of(request: Request) -> str | None:
@@ -49,11 +56,22 @@ def request_id_of(request: Request) -> str | None:
     return request_id
 
 
+def _methods(request: Request) -> list[str]:
+    """The methods that the address takes: the router names those of the first route alone."""
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
 def _translated(request: Request, error: HTTPException) -> LatentmillError:
     if error.status_code == 404:
         return NotFound(f"There is nothing at {request.url.path}; /openapi.json lists the addresses.")
     if error.status_code == 405:
-        return MethodNotAllowed(f"{request.url.path} does not take {request.method}.")
+        return MethodNotAllowed(
+            f"{request.url.path} does not take {request.method}; it takes {', '.join(_methods(request))}."
+        )
     return InvalidRequest(str(error.detail))
 
 
@@ -73,6 +91,8 @@ def _message(found: Mapping[str, Any]) -> str:
         return f"not JSON: {found['ctx']['error']} at character {found['loc'][-1]}"
     if found["type"] in {"model_attributes_type", "dict_type", "model_type"} and found["loc"] == ("body",):
         return "a JSON object is needed, with Content-Type: application/json"
+    if found["type"] == "string_pattern_mismatch" and found["loc"][-1] == "name":
+        return NAME_RULE
     return message.removeprefix("Value error, ")
 
 
@@ -91,5 +111,5 @@ def _pointer(location: Sequence[int | str], kind: str, body: Any) -> str:
         except (KeyError, IndexError, TypeError):
             if not (last and kind == "missing"):
                 continue
-        pointer += "/" + str(step).replace("~", "~0").replace("/", "~1")
+        pointer += "/" + pointer_step(step)
     return pointer

@@ -55,6 +55,8 @@ def find(
     session: Session, table: type[ResourceRow], tenant_id: str, reference: str, *, lock: bool = False
 ) -> ResourceRow:
     """The tenant's resource with this id or name. With `lock` it cannot change before the transaction ends."""
+    if "\0" in reference:  # which Postgres refuses to compare with
+        raise NotFound(f"There is no {table.__name__.removesuffix('Row').lower()} with the id or name {reference!r}.")
     mine = select(table).where(table.tenant_id == tenant_id)
     if lock:
         mine = mine.with_for_update(read=True)
@@ -63,7 +65,7 @@ def find(
         named = mine.where(table.name == reference, table.deleted_at.is_(None))
         row = session.execute(named).scalar_one_or_none()
     if row is None:
-        raise NotFound(f"There is nothing under the id or name {reference!r}.")
+        raise NotFound(f"There is no {table.__name__.removesuffix('Row').lower()} with the id or name {reference!r}.")
     if row.deleted_at is not None:
         raise Gone(f"{row.id} was deleted.")
     return row
@@ -71,9 +73,11 @@ def find(
 
 def find_id(session: Session, table: type[ResourceRow], tenant_id: str, reference: str) -> str:
     """The id of the tenant's resource with this id or name, deleted or not: what a list is filtered by."""
-    known = select(table.id).where(table.tenant_id == tenant_id, table.id == reference)
-    found = session.execute(known).scalar_one_or_none()
-    return found or find(session, table, tenant_id, reference).id
+    if "\0" not in reference:
+        known = select(table.id).where(table.tenant_id == tenant_id, table.id == reference)
+        if (found := session.execute(known).scalar_one_or_none()) is not None:
+            return found
+    return find(session, table, tenant_id, reference).id
 
 
 def find_needed(
@@ -154,7 +158,10 @@ def write_cursor(position: str) -> str:
 def read_cursor(cursor: str) -> str:
     """The position that `write_cursor` was given."""
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        position = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        if not position.isprintable():
+            raise ValueError(position)
+        return position
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise InvalidRequest(
             "This is no cursor of ours; take `next_cursor` of the page before.", pointer="/cursor"

@@ -167,7 +167,7 @@ class _Reader:
         if name not in self._files | self._fields:
             known = ", ".join(sorted(self._files | self._fields))
             raise InvalidRequest(f"There is no part {name!r} here; there are {known}.", pointer=f"/{name}")
-        filename = options.get(b"filename", b"").decode("utf-8", "replace")[-FILENAME_CHARACTERS:]
+        filename = options.get(b"filename", b"").decode("utf-8", "replace").replace("\0", "")[-FILENAME_CHARACTERS:]
         key, incoming = f"{self._tenant_id}/uploads/{new_id('upl')}", None
         if name in self._files:
             incoming = self._open.enter_context(self._storage.receive(key))

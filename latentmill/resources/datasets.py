@@ -1,11 +1,12 @@
 """Datasets: reference rows that a user uploads."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, Literal
 
 from latentmill.resources.models import Model
 from latentmill.resources.resource import Collection, Resource, plain
-from latentmill.resources.uploading import labels_as_file, rows_as_file
+from latentmill.resources.uploading import as_field, labels_as_file, rows_as_file
 
 
 class Dataset(Resource):
@@ -27,11 +28,13 @@ class Datasets(Collection[Dataset]):
         label_column: str | None = None,
         model: str | Model | None = None,
         name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Dataset:
         """Upload rows: a path, an array, a DataFrame, or a mapping of arrays (`mean`, `std`) for kind `latents`."""
         with ExitStack() as opened:
             files = {"file": opened.enter_context(rows_as_file(rows))}
             if labels is not None:
                 files["labels"] = opened.enter_context(labels_as_file(labels))
-            fields = {"kind": kind, "label_column": label_column, "model": plain(model), "name": name}
+            options = {"kind": kind, "label_column": label_column, "model": plain(model)}
+            fields = {**options, "name": name, "metadata": as_field(metadata)}
             return self._made(self._transport.upload(Dataset.path, fields, files))

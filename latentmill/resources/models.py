@@ -1,10 +1,11 @@
 """Models: registered VAEs."""
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
 from latentmill.resources.resource import Collection, Resource
-from latentmill.resources.uploading import existing_file
+from latentmill.resources.uploading import as_field, existing_file
 from latentmill.transport import Upload
 
 
@@ -18,7 +19,10 @@ class Model(Resource):
 class Models(Collection[Model]):
     resource = Model
 
-    def add(self, bundle: str | PathLike[str], *, name: str | None = None) -> Model:
+    def add(
+        self, bundle: str | PathLike[str], *, name: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> Model:
         """Upload a bundle; the service then inspects it."""
         path = existing_file(Path(bundle))
-        return self._made(self._transport.upload(Model.path, {"name": name}, {"file": Upload(path, path.name)}))
+        fields = {"name": name, "metadata": as_field(metadata)}
+        return self._made(self._transport.upload(Model.path, fields, {"file": Upload(path, path.name)}))

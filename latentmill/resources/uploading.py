@@ -1,5 +1,6 @@
 """Rows and labels as files: paths as they are, arrays as .npy, several arrays as .npz, DataFrames as parquet or csv."""
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,11 @@ def labels_as_file(labels: Any) -> Iterator[Upload]:
         path = Path(folder, "labels.npy")
         np.save(path, array, allow_pickle=False)
         yield Upload(path, path.name)
+
+
+def as_field(metadata: Mapping[str, str] | None) -> str | None:
+    """`metadata` as a field of a form holds it."""
+    return json.dumps(dict(metadata)) if metadata is not None else None
 
 
 def existing_file(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """The verbs of datasets: the only code that changes their rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
 from sqlalchemy import select
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 from latentmill.errors import Gone, Problem
 from latentmill.specs import digest_of
 from service import work
-from service.database import database_now, new_id
+from service.database import ROW_LOCK, database_now, new_id
 from service.datasets.tables import DatasetRow
 from service.resources import check_name, find, insert, name_taken, refuse_if_needed, stored
 from service.work import Claim
@@ -27,6 +28,10 @@ class DatasetFile:
     size_bytes: int
     sha256: str
 
+    def identity(self) -> list[str]:
+        """Equal for the same bytes, read in the same way."""
+        return [self.sha256, PurePath(self.filename).suffix.lower()]
+
 
 @dataclass(frozen=True)
 class DatasetUpload:
@@ -37,12 +42,12 @@ class DatasetUpload:
     labels: DatasetFile | None = None
     label_column: str | None = None
     name: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Equal for the same bytes with the same options; a file's name says how it is read, so it counts."""
-        labels = [self.labels.sha256, self.labels.filename] if self.labels else None
-        file = [self.file.sha256, self.file.filename]
-        return digest_of([file, self.kind, labels, self.label_column, self.name])
+        """Equal for the same bytes with the same options; how a file's name ends counts: it says how it is read."""
+        labels = self.labels.identity() if self.labels else None
+        return digest_of([self.file.identity(), self.kind, labels, self.label_column, self.name])
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def add(session: Session, tenant_id: str, upload: DatasetUpload) -> tuple[Datase
 def delete(session: Session, tenant_id: str, reference: str) -> tuple[DatasetRow, list[str]]:
     """Delete the dataset; the files to delete once this is committed."""
     row = find(session, DatasetRow, tenant_id, reference)
-    session.refresh(row, with_for_update=True)
+    session.refresh(row, with_for_update=ROW_LOCK)
     refuse_if_needed(session, ("dataset", row.id))
     work.cancel_subject(session, subject_id=row.id)
     row.deleted_at = database_now(session)
@@ -141,7 +146,7 @@ def reject(session: Session, claim: Claim, problem: Problem) -> list[str]:
 
 def mark_rejected(session: Session, dataset_id: str, problem: Problem) -> list[str]:
     """The dataset is rejected; the files to delete once this is committed."""
-    row = session.get_one(DatasetRow, dataset_id, with_for_update=True)
+    row = session.get_one(DatasetRow, dataset_id, with_for_update=ROW_LOCK)
     if row.state != "reading" or row.deleted_at is not None:
         return []
     row.state, row.error, row.finished_at = "rejected", stored(problem), database_now(session)
@@ -149,7 +154,7 @@ def mark_rejected(session: Session, dataset_id: str, problem: Problem) -> list[s
 
 
 def _begin(row: DatasetRow, upload: DatasetUpload) -> None:
-    row.state, row.error, row.finished_at = "reading", None, None
+    row.state, row.error, row.finished_at, row.metadata_ = "reading", None, None, upload.metadata
     row.key, row.filename, row.size_bytes = upload.file.key, upload.file.filename, upload.file.size_bytes
     row.labels_upload_key = upload.labels.key if upload.labels else None
     row.labels_filename = upload.labels.filename if upload.labels else None
@@ -167,7 +172,7 @@ def _drop_files(row: DatasetRow, *, uploads_only: bool) -> list[str]:
 
 def _locked(session: Session, claim: Claim) -> DatasetRow:
     """The dataset of a claim. It is locked before the work item, here and wherever it is deleted or given up."""
-    return session.get_one(DatasetRow, claim.subject_id, with_for_update=True)
+    return session.get_one(DatasetRow, claim.subject_id, with_for_update=ROW_LOCK)
 
 
 def _same(session: Session, tenant_id: str, request_digest: str) -> DatasetRow | None:
@@ -176,4 +181,4 @@ def _same(session: Session, tenant_id: str, request_digest: str) -> DatasetRow |
         DatasetRow.request_digest == request_digest,
         DatasetRow.deleted_at.is_(None),
     )
-    return session.execute(statement.with_for_update()).scalar_one_or_none()
+    return session.execute(statement.with_for_update(key_share=True)).scalar_one_or_none()

@@ -15,6 +15,7 @@ from service.answers import (
     created,
     multipart_body,
     page_of,
+    parsed_metadata,
     parsed_name,
     resource_fields,
     waited,
@@ -27,7 +28,7 @@ from service.resources import find, page
 from service.uploads import ReceivedFile, Upload, discard, received
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
-FILES, FIELDS = frozenset({"file", "labels"}), frozenset({"kind", "label_column", "model", "name"})
+FILES, FIELDS = frozenset({"file", "labels"}), frozenset({"kind", "label_column", "metadata", "model", "name"})
 LABEL_COLUMN_CHARACTERS = 128
 
 
@@ -84,7 +85,7 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
             row, kept = operations.add(transaction.session, caller.tenant_id, meant)
             return created(dataset_of(row), path=f"/v1/datasets/{row.id}", new=kept)
 
-        answer = transaction.once("datasets", meant.digest(), make)
+        answer = transaction.once("datasets", {"dataset": meant.digest(), "metadata": meant.metadata}, make)
     return answer, kept
 
 
@@ -93,8 +94,10 @@ def _meant(upload: Upload) -> operations.DatasetUpload:
     if "model" in upload.fields:
         raise NotYet("A model's table transform for a dataset is not part of this release.", pointer="/model")
     column = upload.fields.get("label_column")
-    if column is not None and not 1 <= len(column) <= LABEL_COLUMN_CHARACTERS:
-        raise InvalidRequest(f"label_column has 1 to {LABEL_COLUMN_CHARACTERS} characters.", pointer="/label_column")
+    if column is not None and ("\0" in column or not 1 <= len(column) <= LABEL_COLUMN_CHARACTERS):
+        raise InvalidRequest(
+            f"label_column has 1 to {LABEL_COLUMN_CHARACTERS} characters, and no NUL.", pointer="/label_column"
+        )
     if column is not None and "labels" in upload.files:
         raise InvalidRequest("Labels come from a file or from a column, not from both.", pointer="/label_column")
     return operations.DatasetUpload(
@@ -103,6 +106,7 @@ def _meant(upload: Upload) -> operations.DatasetUpload:
         labels=_file(upload.files["labels"]) if "labels" in upload.files else None,
         label_column=column,
         name=parsed_name(upload.fields.get("name")),
+        metadata=parsed_metadata(upload.fields.get("metadata")),
     )
 
 
@@ -125,14 +129,17 @@ def list_datasets(reading: Reading, asked: PageOf) -> Page[Dataset]:
 
 
 @router.get("/{dataset}", response_model=Dataset)
-async def show_dataset(dataset: str, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Dataset:
+async def show_dataset(
+    dataset: str, request: Request, services: ServicesOf, caller: CallerOf, wait: Wait = None
+) -> Dataset:
     """One dataset by id or name; with `wait` once it is ready or rejected."""
 
     def read() -> Dataset:
         with services.database.reading() as session:
             return dataset_of(find(session, DatasetRow, caller.tenant_id, dataset))
 
-    return await waited(read, lambda it: it.state in operations.SETTLED, wait, services.settings.limits.wait_seconds)
+    longest = services.settings.limits.wait_seconds
+    return await waited(request, read, lambda it: it.state in operations.SETTLED, wait, longest)
 
 
 @router.delete("/{dataset}", response_model=Deleted)

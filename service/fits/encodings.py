@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from latentmill.errors import Gone, InvalidLabels, ModelMismatch, Problem
 from latentmill.specs import Execution, MeasuredExecution, VaeManifest
 from service import work
-from service.database import database_now, new_id
+from service.database import ROW_LOCK, database_now, new_id
 from service.datasets import operations as datasets
 from service.datasets.tables import DatasetRow
 from service.fits.tables import EncodingRow
@@ -56,7 +56,7 @@ def ensure(session: Session, model: ModelRow, dataset: DatasetRow) -> EncodingRo
     """The encoding of this dataset under this model: the one that exists, or a new one, begun as soon as it can be."""
     row = of_pair(session, model, dataset)
     if row is not None:
-        session.refresh(row, with_for_update=True)
+        session.refresh(row, with_for_update=ROW_LOCK)
         if row.state == "failed":
             row.state, row.error, row.finished_at = "queued", None, None
             _begin(session, row, model, dataset)
@@ -99,7 +99,7 @@ def check_pair(model: ModelRow, dataset: DatasetRow, pointer: str = "/dataset") 
 
 def start(session: Session, encoding_id: str) -> None:
     """Model and dataset are ready: encode. Raises when they do not belong together."""
-    row = session.get_one(EncodingRow, encoding_id, with_for_update=True)
+    row = session.get_one(EncodingRow, encoding_id, with_for_update=ROW_LOCK)
     if row.state != "queued" or row.deleted_at is not None:
         return
     check_pair(session.get_one(ModelRow, row.model_id), session.get_one(DatasetRow, row.dataset_id))
@@ -158,7 +158,7 @@ def fail_encoding(session: Session, claim: Claim, problem: Problem) -> None:
 
 def mark_failed(session: Session, encoding_id: str, problem: Problem) -> bool:
     """The encoding failed; False when it was over before."""
-    row = session.get_one(EncodingRow, encoding_id, with_for_update=True)
+    row = session.get_one(EncodingRow, encoding_id, with_for_update=ROW_LOCK)
     if row.state not in {"queued", "running"} or row.deleted_at is not None:
         return False
     row.state, row.error, row.finished_at = "failed", stored(problem), database_now(session)
@@ -171,7 +171,7 @@ def delete_of(session: Session, *, model_id: str | None = None, dataset_id: str 
     mine = EncodingRow.model_id == model_id if model_id is not None else EncodingRow.dataset_id == dataset_id
     keys = []
     undeleted = select(EncodingRow).where(mine, EncodingRow.deleted_at.is_(None)).order_by(EncodingRow.id)
-    for row in session.execute(undeleted.with_for_update()).scalars():
+    for row in session.execute(undeleted.with_for_update(key_share=True)).scalars():
         work.cancel_subject(session, subject_id=row.id)
         needs.forget(session, ("encoding", row.id))
         row.deleted_at = database_now(session)
@@ -206,4 +206,4 @@ def _check_labels(model: ModelRow, manifest: VaeManifest, dataset: DatasetRow, p
 
 def _locked(session: Session, claim: Claim) -> EncodingRow:
     """The encoding of a claim. It is locked before the work item, here and wherever it is deleted or given up."""
-    return session.get_one(EncodingRow, claim.subject_id, with_for_update=True)
+    return session.get_one(EncodingRow, claim.subject_id, with_for_update=ROW_LOCK)

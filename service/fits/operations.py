@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from latentmill.errors import Gone, NotReady, NotYet, Problem
 from latentmill.specs import Family, FitRequest, VaeManifest
 from service import work
-from service.database import database_now, new_id
+from service.database import ROW_LOCK, database_now, new_id
 from service.datasets import operations as datasets
 from service.datasets.tables import DatasetRow
 from service.fits import encodings
@@ -80,7 +80,7 @@ def create(session: Session, tenant_id: str, request: FitRequest) -> tuple[FitRo
 
 def start(session: Session, fit_id: str) -> None:
     """The encoding is ready: fit."""
-    row = session.get_one(FitRow, fit_id, with_for_update=True)
+    row = session.get_one(FitRow, fit_id, with_for_update=ROW_LOCK)
     if row.state != "queued" or row.deleted_at is not None:
         return
     row.state_reason = None
@@ -90,14 +90,18 @@ def start(session: Session, fit_id: str) -> None:
 def delete(session: Session, tenant_id: str, reference: str) -> tuple[FitRow, list[str]]:
     """Delete the fit; the files to delete once this is committed."""
     row = find(session, FitRow, tenant_id, reference)
-    session.refresh(row, with_for_update=True)
+    session.refresh(row, with_for_update=ROW_LOCK)
     refuse_if_needed(session, ("fit", row.id))
     return row, _delete(session, row)
 
 
 def delete_row_holders_of(session: Session, dataset_id: str) -> list[str]:
     """Delete the fits that hold the rows of a dataset that is deleted; the files to delete after it."""
-    mine = select(FitRow).where(FitRow.dataset_id == dataset_id, FitRow.deleted_at.is_(None)).with_for_update()
+    mine = (
+        select(FitRow)
+        .where(FitRow.dataset_id == dataset_id, FitRow.deleted_at.is_(None))
+        .with_for_update(key_share=True)
+    )
     rows = [row for row in session.execute(mine).scalars() if row.family["kind"] in HOLDS_ROWS]
     return [key for row in rows for key in _delete(session, row)]
 
@@ -170,7 +174,7 @@ def fail_fit(session: Session, claim: Claim, problem: Problem) -> None:
 
 def mark_failed(session: Session, fit_id: str, problem: Problem) -> bool:
     """The fit failed; False when it was over before."""
-    row = session.get_one(FitRow, fit_id, with_for_update=True)
+    row = session.get_one(FitRow, fit_id, with_for_update=ROW_LOCK)
     if row.state not in {"queued", "running"} or row.deleted_at is not None:
         return False
     row.state, row.error, row.finished_at = "failed", stored(problem), database_now(session)
@@ -214,11 +218,11 @@ def _delete(session: Session, row: FitRow) -> list[str]:
 
 def _locked(session: Session, claim: Claim) -> FitRow:
     """The fit of a claim. It is locked before the work item, here and wherever it is deleted or given up."""
-    return session.get_one(FitRow, claim.subject_id, with_for_update=True)
+    return session.get_one(FitRow, claim.subject_id, with_for_update=ROW_LOCK)
 
 
 def _same(session: Session, tenant_id: str, request_digest: str) -> FitRow | None:
     statement = select(FitRow).where(
         FitRow.tenant_id == tenant_id, FitRow.request_digest == request_digest, FitRow.deleted_at.is_(None)
     )
-    return session.execute(statement.with_for_update()).scalar_one_or_none()
+    return session.execute(statement.with_for_update(key_share=True)).scalar_one_or_none()

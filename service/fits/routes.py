@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response, StreamingResponse
 
@@ -88,14 +88,15 @@ def list_fits(
 
 
 @router.get("/{fit}", response_model=Fit)
-async def show_fit(fit: str, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Fit:
+async def show_fit(fit: str, request: Request, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Fit:
     """One fit by id or name; with `wait` once it is ready or failed."""
 
     def read() -> Fit:
         with services.database.reading() as session:
             return fit_of(session, find(session, FitRow, caller.tenant_id, fit))
 
-    return await waited(read, lambda it: it.state in operations.SETTLED, wait, services.settings.limits.wait_seconds)
+    longest = services.settings.limits.wait_seconds
+    return await waited(request, read, lambda it: it.state in operations.SETTLED, wait, longest)
 
 
 @router.get("/{fit}/parameters", response_class=Response)

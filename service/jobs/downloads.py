@@ -13,7 +13,7 @@ from latentmill.errors import NotFound, RangeNotSatisfiable, StorageFault
 from service.problems import problem_response, request_id_of
 from service.storage import Storage
 
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+RANGE = re.compile(r"bytes=(\d{0,4000})-(\d{0,4000})", re.IGNORECASE)
 MEDIA_TYPES = {
     "json": "application/json",
     "md": "text/markdown; charset=utf-8",
@@ -83,7 +83,7 @@ def _asked(request: Request, file: StoredFile) -> Span | None:
     """The range that is asked for; None for the whole file. What is no single range of bytes is ignored."""
     asked = RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     condition = request.headers.get("if-range")
-    if asked is None or asked.group() == "bytes=-" or request.method != "GET":
+    if asked is None or asked.groups() == ("", "") or request.method != "GET":
         return None
     if condition is not None and not _matches(condition, file.etag, weak=False):
         return None  # the client holds a part of another file, so it gets this one whole

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -18,14 +19,15 @@ AT_A_TIME = 500
 POLL_SECONDS = 0.3
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 3000
+NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def last_event_number(header: str | None) -> int:
     """The number in `Last-Event-ID`; 0 without one."""
     if header is None or not header.strip():
         return 0
-    if not header.strip().isdecimal():
-        raise InvalidRequest(f"Last-Event-ID is the number of an event, not {header!r}.")
+    if not NUMBER.fullmatch(header.strip()):
+        raise InvalidRequest(f"Last-Event-ID is the number of an event, not {header[:40]!r}.")
     return int(header)
 
 

@@ -17,7 +17,7 @@ from service.fits.tables import EncodingRow, FitRow
 from service.jobs.planning import Plan, has_worker, plan_of
 from service.jobs.resolution import Resolved, check, resolve
 from service.jobs.shards import add_items, begin_finalizing
-from service.jobs.states import RETRYABLE, TERMINAL, add_event, finish_cancelling, lock, move
+from service.jobs.states import LEFT_ALONE, RETRYABLE, TERMINAL, add_event, finish_cancelling, lock, move
 from service.jobs.tables import EventRow, JobRow, ShardRow
 from service.models.tables import ModelRow
 from service.resources import ResourceColumns, check_name, find, insert, name_taken, waits_out
@@ -63,7 +63,10 @@ def start(session: Session, job_id: str, settings: Settings) -> None:
 
 def cancel(session: Session, tenant_id: str, reference: str) -> JobRow:
     """Stop the job; committed shards stay. A job that is finalizing or over is left as it is."""
-    job = lock(session, find(session, JobRow, tenant_id, reference).id)
+    job = find(session, JobRow, tenant_id, reference)
+    if job.state in LEFT_ALONE:
+        return job  # without the lock, which would show as a change
+    job = lock(session, job.id)
     if job.state in {"queued", "running"}:
         move(session, job, "cancelling")
         work.cancel_pending(session, job_id=job.id)

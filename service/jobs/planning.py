@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from latentmill.errors import LimitExceeded
-from latentmill.specs import Execution, ExecutionRequest, JobRequest, MeasuredExecution, Rows, VaeManifest
+from latentmill.specs import Execution, ExecutionRequest, JobRequest, MeasuredExecution, Rows, Strategy, VaeManifest
 from service.jobs.resolution import Resolved, label_counts, resolve
 from service.models import operations as models
 from service.models.tables import ModelRow
@@ -52,8 +52,10 @@ def plan_of(session: Session, resolved: Resolved, settings: Settings) -> Plan:
     execution = measured.execution
     row_bytes = bytes_per_row(manifest, request)
     shard_rows = _shard_rows(request, execution.batch_rows, measured.rows_per_s, row_bytes, settings.limits)
+    counts = label_counts(request, manifest)
     resolved_request = request.model_copy(
         update={
+            "strategy": _labelled(request.strategy, counts),
             "format": request.format or default_format(manifest.rows),
             "shard_rows": shard_rows,
             "execution": ExecutionRequest(device=execution.device, batch_rows=execution.batch_rows),
@@ -66,7 +68,7 @@ def plan_of(session: Session, resolved: Resolved, settings: Settings) -> Plan:
         rows_per_s=measured.rows_per_s,
         shard_rows=shard_rows,
         shards_total=ceil(request.rows / shard_rows),
-        label_counts=label_counts(request, manifest),
+        label_counts=counts,
         estimated_bytes=request.rows * row_bytes,
         estimated_seconds=request.rows / (measured.rows_per_s * max(1, live.get(execution.device, 0))),
     )
@@ -106,6 +108,13 @@ def bytes_per_row(manifest: VaeManifest, request: JobRequest) -> int:
 def has_worker(session: Session, device: str, settings: Settings) -> bool:
     """Whether a live worker takes shards for this kind of device."""
     return any(kind == device for kind in _live_devices(session, settings))
+
+
+def _labelled(strategy: Strategy, counts: list[list[str | int]] | None) -> Strategy:
+    """The strategy with the labels that it has by default, where it has any."""
+    if counts is None or getattr(strategy, "labels", None) is not None:
+        return strategy
+    return strategy.model_copy(update={"labels": "balanced"})
 
 
 def _device(executions: dict[str, MeasuredExecution], live: dict[Device, int]) -> Device:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from latentmill.errors import InvalidLabels, InvalidRequest, LimitExceeded, ModelMismatch, NotYet
+from latentmill.problem import pointer_step
 from latentmill.specs import Aggregate, JobRequest, LabelCounts, Posterior, Prior, Strategy, VaeManifest
 from service.datasets import operations as datasets
 from service.datasets.tables import DatasetRow
@@ -16,6 +17,7 @@ from service.resources import find_needed
 from service.settings import LimitSettings
 
 STRATEGIES_TO_COME = frozenset({"auto", "interpolate"})
+SHOWN_CLASSES = 20
 FORMATS = frozenset({"npz", "parquet"})
 
 
@@ -102,8 +104,10 @@ def label_counts(request: JobRequest, manifest: VaeManifest) -> list[list[str | 
     classes = manifest.labels.classes
     if isinstance(choice, LabelCounts):
         if unknown := [name for name in choice.counts if name not in set(classes)]:
+            known = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
             raise InvalidLabels(
-                f"The model does not know the label {unknown[0]!r}", pointer=f"{pointer}/counts/{unknown[0]}"
+                f"The model does not know the label {unknown[0]!r}; it knows {known}",
+                pointer=f"{pointer}/counts/{pointer_step(unknown[0])}",
             )
         if (total := sum(choice.counts.values())) != request.rows:
             raise InvalidLabels(
@@ -133,7 +137,8 @@ def _check_selection(strategy: Posterior, dataset: DatasetRow) -> None:
     elif hasattr(select, "label"):
         classes = datasets.classes_of(dataset)
         if classes is None or select.label not in classes:
-            raise InvalidLabels(f"{dataset.id} has no label {select.label!r}", pointer=f"{pointer}/label")
+            known = f"it has {', '.join(classes[:SHOWN_CLASSES])}" if classes else "it has no labels at all"
+            raise InvalidLabels(f"{dataset.id} has no label {select.label!r}; {known}", pointer=f"{pointer}/label")
 
 
 def _with(request: JobRequest, strategy: Strategy) -> JobRequest:

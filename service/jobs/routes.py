@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from latentmill.errors import InvalidRequest
@@ -13,7 +13,7 @@ from service.jobs import operations
 from service.jobs.events import is_over, last_event_number, stream
 from service.jobs.planning import plan
 from service.jobs.schema import Job, JobPlan, etag_of, job_of, path_of, plan_answer
-from service.jobs.states import TERMINAL, JobState
+from service.jobs.states import LEFT_ALONE, TERMINAL, JobState
 from service.jobs.tables import JobRow
 from service.models.tables import ModelRow
 from service.resources import find, find_id, page
@@ -58,6 +58,7 @@ def list_jobs(
 @router.get("/{job}", response_model=Job)
 async def show_job(
     job: str,
+    request: Request,
     services: ServicesOf,
     caller: CallerOf,
     wait: Wait = None,
@@ -72,7 +73,7 @@ async def show_job(
             return seen, etag_of(row, seen)
 
     longest = services.settings.limits.wait_seconds
-    seen, etag = await waited(read, lambda it: it[0].state in TERMINAL, wait, longest)
+    seen, etag = await waited(request, read, lambda it: it[0].state in TERMINAL, wait, longest)
     headers = {"ETag": etag}
     if seen.state not in TERMINAL:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -86,8 +87,7 @@ def cancel_job(job: str, writing: Writing) -> Response:
     """Stop a job within one batch of each of its workers. What is committed stays."""
     before = find(writing.session, JobRow, writing.tenant_id, job).state
     row = operations.cancel(writing.session, writing.tenant_id, job)
-    left_alone = before in TERMINAL or before == "finalizing"
-    return _sent(writing, row, 200 if left_alone else 202)
+    return _sent(writing, row, 200 if before in LEFT_ALONE else 202)
 
 
 @router.post("/{job}/retry", status_code=202, response_model=Job)

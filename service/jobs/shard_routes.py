@@ -1,5 +1,6 @@
 """HTTP of a job's dataset folder: shards, manifest and the files beside it."""
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -16,6 +17,7 @@ from service.jobs.tables import JobRow
 from service.resources import find, read_cursor, write_cursor
 
 router = APIRouter(prefix="/v1/jobs/{job}", tags=["jobs"])
+INDEX = re.compile(r"[0-9]{1,9}")
 Redirect = Annotated[bool, Query(description="false: the bytes themselves, never an address to fetch them from.")]
 
 
@@ -38,6 +40,7 @@ def download_shard(job: str, index: int, request: Request, reading: Reading, red
     return download(request, reading.services.storage, file, redirect=redirect)
 
 
+@router.head("/manifest", response_class=Response)
 @router.get("/manifest", response_class=Response)
 def download_manifest(job: str, request: Request, reading: Reading) -> Response:
     """The manifest of a job that has succeeded."""
@@ -59,6 +62,6 @@ def _file(job: str, name: str, request: Request, reading: Reading, *, redirect: 
 
 def _index(cursor: str) -> int:
     position = read_cursor(cursor)
-    if not position.isdecimal():
+    if not INDEX.fullmatch(position):
         raise InvalidRequest("This is no cursor of this list.", pointer="/cursor")
     return int(position)

@@ -195,7 +195,7 @@ def find_shard(session: Session, job: JobRow, index: int) -> ShardRow:
     """The committed shard with this number."""
     if index < 0 or (job.shards_total is not None and index >= job.shards_total):
         raise NotFound(f"{job.id} has {job.shards_total} shards, counted from 0; there is no shard {index}.")
-    shard = session.get(ShardRow, (job.id, index))
+    shard = session.get(ShardRow, (job.id, index)) if job.shards_total is not None else None
     if shard is None:
         raise NotReady(f"Shard {index} of {job.id} is not committed yet; the job is {job.state}.")
     return shard

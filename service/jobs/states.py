@@ -25,6 +25,7 @@ MOVES: dict[JobState, frozenset[JobState]] = {
     "cancelled": frozenset({"queued"}),
 }
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
+LEFT_ALONE = TERMINAL | {"finalizing"}  # by a cancel
 RETRYABLE = frozenset({"failed", "cancelled"})
 
 

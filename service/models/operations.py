@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from latentmill.errors import Gone, Problem
 from latentmill.specs import MeasuredExecution, VaeManifest, digest_of
 from service import work
-from service.database import database_now, new_id
+from service.database import ROW_LOCK, database_now, new_id
 from service.models.tables import ModelRow
 from service.resources import check_name, find, insert, name_taken, refuse_if_needed, stored
 from service.work import Claim
@@ -34,14 +34,16 @@ class ModelInspection:
     key: str
 
 
-def add(session: Session, tenant_id: str, bundle: Bundle, name: str | None) -> tuple[ModelRow, bool]:
+def add(
+    session: Session, tenant_id: str, bundle: Bundle, name: str | None, metadata: dict[str, str]
+) -> tuple[ModelRow, bool]:
     """The model of these bytes under this name, and whether it is inspected anew."""
     request_digest = digest_of({"bundle": bundle.sha256, "name": name})
     row = _same(session, tenant_id, request_digest)
     if row is None:
         check_name(session, ModelRow, tenant_id, name)
         row = ModelRow(
-            id=new_id("mdl"), tenant_id=tenant_id, name=name, state="inspecting", warnings=[], metadata_={},
+            id=new_id("mdl"), tenant_id=tenant_id, name=name, state="inspecting", warnings=[], metadata_=metadata,
             created_at=database_now(session), request_digest=request_digest, digest=bundle.sha256,
             size_bytes=bundle.size_bytes, filename=bundle.filename, key=bundle.key, executions={},
         )  # fmt: skip
@@ -54,6 +56,7 @@ def add(session: Session, tenant_id: str, bundle: Bundle, name: str | None) -> t
     elif row.state == "rejected":
         row.state, row.error, row.finished_at = "inspecting", None, None
         row.key, row.filename, row.executions, row.warnings = bundle.key, bundle.filename, {}, []
+        row.metadata_ = metadata
     else:
         return row, False
     work.add(session, tenant_id=tenant_id, kind="inspect", queue="prompt", subject_id=row.id)
@@ -63,7 +66,7 @@ def add(session: Session, tenant_id: str, bundle: Bundle, name: str | None) -> t
 def delete(session: Session, tenant_id: str, reference: str) -> tuple[ModelRow, list[str]]:
     """Delete the model; the files to delete once this is committed."""
     row = find(session, ModelRow, tenant_id, reference)
-    session.refresh(row, with_for_update=True)
+    session.refresh(row, with_for_update=ROW_LOCK)
     refuse_if_needed(session, ("model", row.id))
     work.cancel_subject(session, subject_id=row.id)
     row.deleted_at = database_now(session)
@@ -115,7 +118,7 @@ def reject(session: Session, claim: Claim, problem: Problem) -> list[str]:
 
 def mark_rejected(session: Session, model_id: str, problem: Problem) -> list[str]:
     """The model is rejected; the files to delete once this is committed."""
-    row = session.get_one(ModelRow, model_id, with_for_update=True)
+    row = session.get_one(ModelRow, model_id, with_for_update=ROW_LOCK)
     if row.state != "inspecting" or row.deleted_at is not None:
         return []
     row.state, row.error, row.finished_at = "rejected", stored(problem), database_now(session)
@@ -125,11 +128,11 @@ def mark_rejected(session: Session, model_id: str, problem: Problem) -> list[str
 
 def _locked(session: Session, claim: Claim) -> ModelRow:
     """The model of a claim. It is locked before the work item, here and wherever a model is deleted or given up."""
-    return session.get_one(ModelRow, claim.subject_id, with_for_update=True)
+    return session.get_one(ModelRow, claim.subject_id, with_for_update=ROW_LOCK)
 
 
 def _same(session: Session, tenant_id: str, request_digest: str) -> ModelRow | None:
     statement = select(ModelRow).where(
         ModelRow.tenant_id == tenant_id, ModelRow.request_digest == request_digest, ModelRow.deleted_at.is_(None)
     )
-    return session.execute(statement.with_for_update()).scalar_one_or_none()
+    return session.execute(statement.with_for_update(key_share=True)).scalar_one_or_none()

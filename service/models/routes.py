@@ -15,6 +15,7 @@ from service.answers import (
     created,
     multipart_body,
     page_of,
+    parsed_metadata,
     parsed_name,
     resource_fields,
     waited,
@@ -27,7 +28,7 @@ from service.resources import find, page
 from service.uploads import Upload, discard, received
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
-FILES, FIELDS = frozenset({"file"}), frozenset({"name"})
+FILES, FIELDS = frozenset({"file"}), frozenset({"metadata", "name"})
 
 
 class Model(Resource):
@@ -67,6 +68,7 @@ async def add_model(
 def _add(services: Services, caller: Caller, idempotency_key: str | None, upload: Upload) -> tuple[Answer, bool]:
     """The answer, and whether the uploaded file is now the model's."""
     name = parsed_name(upload.fields.get("name"))
+    metadata = parsed_metadata(upload.fields.get("metadata"))
     file = upload.files["file"]
     bundle = operations.Bundle(file.key, file.filename, file.size_bytes, file.sha256)
     kept = False
@@ -74,10 +76,10 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
 
         def make() -> Answer:
             nonlocal kept
-            row, kept = operations.add(transaction.session, caller.tenant_id, bundle, name)
+            row, kept = operations.add(transaction.session, caller.tenant_id, bundle, name, metadata)
             return created(model_of(row), path=f"/v1/models/{row.id}", new=kept)
 
-        body: dict[str, Any] = {"file": file.sha256, "name": name}
+        body: dict[str, Any] = {"file": file.sha256, "name": name, "metadata": metadata}
         answer = transaction.once("models", body, make)
     return answer, kept
 
@@ -90,14 +92,15 @@ def list_models(reading: Reading, asked: PageOf) -> Page[Model]:
 
 
 @router.get("/{model}", response_model=Model)
-async def show_model(model: str, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Model:
+async def show_model(model: str, request: Request, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Model:
     """One model by id or name; with `wait` once it is ready or rejected."""
 
     def read() -> Model:
         with services.database.reading() as session:
             return model_of(find(session, ModelRow, caller.tenant_id, model))
 
-    return await waited(read, lambda it: it.state in operations.SETTLED, wait, services.settings.limits.wait_seconds)
+    longest = services.settings.limits.wait_seconds
+    return await waited(request, read, lambda it: it.state in operations.SETTLED, wait, longest)
 
 
 @router.delete("/{model}", response_model=Deleted)

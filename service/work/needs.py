@@ -47,7 +47,11 @@ def waiting_on(session: Session, dependent: Named) -> list[Resource]:
 
 
 def settle(session: Session, needed: Named) -> list[Resource]:
-    """`needed` is ready or has failed: the dependents that waited for it and now have nothing left to wait for."""
+    """`needed` is ready or has failed: the dependents that waited for it and now have nothing left to wait for.
+
+    The caller holds the rows of the live dependents: everyone who ends a dependent locks its row before the rows
+    here, and in the other order a cancel and a settle deadlock.
+    """
     waiting = select(NeedRow.dependent_kind, NeedRow.dependent_id).where(
         _is_needed(needed), NeedRow.settled.is_(False), NeedRow.live.is_(True)
     )
@@ -60,7 +64,7 @@ def settle(session: Session, needed: Named) -> list[Resource]:
         .order_by(NeedRow.dependent_kind, NeedRow.dependent_id, NeedRow.needed_kind, NeedRow.needed_id)
         .with_for_update(),
     )
-    session.execute(update(NeedRow).where(_is_needed(needed)).values(settled=True))
+    session.execute(update(NeedRow).where(_is_needed(needed), NeedRow.live.is_(True)).values(settled=True))
     return [dependent for dependent in sorted(set(locked)) if not waiting_on(session, dependent)]
 
 

@@ -1,5 +1,6 @@
 """The same service on Postgres, where transactions really run side by side."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,8 +8,13 @@ from threading import Barrier
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
-from service.jobs import shards
+from service.fits import encodings
+from service.fits.tables import EncodingRow
+from service.jobs import operations, shards
+from service.jobs.states import lock
 from service.settings import BrokerSettings, DatabaseSettings, KeySettings, Settings
 from tests.service.conftest import serving
 from tests.service.steps import Server
@@ -87,3 +93,63 @@ def test_a_fit_whose_model_and_dataset_get_ready_together_starts_once(client, up
     assert client.get(f"/v1/fits/{made}").json()["state"] == "ready"
     assert client.delete("/v1/datasets/train").status_code == 200
     assert client.delete(f"/v1/fits/{made}").status_code == 200
+
+
+def test_a_cancel_while_what_the_job_waits_for_gets_ready_does_not_deadlock(client, upload, worker):
+    upload("models", b"a bundle", name="digits")
+    job = client.post("/v1/jobs", json={"model": "digits", "strategy": {"kind": "prior"}, "rows": 10}).json()["id"]
+    with ThreadPoolExecutor(1) as pool:
+        with worker.server.database.writing() as session:
+            lock(session, job)
+            inspected = pool.submit(worker.inspect)
+            assert waits_for_a_lock(worker.server)
+            # The model is ready and its transaction waits for this one, which goes on to what the job needs.
+            operations.cancel(session, worker.tenant_id, job)
+        inspected.result(10)
+    assert client.get(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+    assert client.get("/v1/models/digits").json()["state"] == "ready"
+    assert worker.items("shard") == []
+
+
+def test_a_dataset_deleted_while_its_model_gets_ready_does_not_deadlock(client, upload, worker):
+    upload("models", b"a bundle", name="digits")
+    upload("datasets", b"rows", name="train")
+    body = {"model": "digits", "dataset": "train", "family": {"kind": "gaussian"}}
+    fit = client.post("/v1/fits", json=body).json()["id"]
+    assert client.delete(f"/v1/fits/{fit}").status_code == 200
+    with ThreadPoolExecutor(1) as pool:
+        with worker.server.database.writing() as session:
+            encoding = session.execute(select(EncodingRow.id).with_for_update()).scalar_one()
+            inspected = pool.submit(worker.inspect)
+            assert waits_for_a_lock(worker.server)
+            assert encodings.delete_of(session, dataset_id=dataset_of(session, encoding)) == []
+        inspected.result(10)
+    assert worker.items("encode") == []
+
+
+def test_a_nul_in_a_reference_names_nothing(client, model, upload):
+    assert client.get("/v1/models/%00").status_code == 404
+    assert client.get("/v1/jobs?model=%00").status_code == 404
+    body = {"model": "\0", "strategy": {"kind": "prior"}, "rows": 10}
+    assert client.post("/v1/jobs", json=body).json()["errors"][0]["pointer"] == "/model"
+    assert client.get("/v1/jobs?cursor=AAAA").status_code == 422
+    assert upload("datasets", b"rows", "a\0.npz").status_code == 202
+    assert upload("datasets", b"more", "a.npz", label_column="\0").status_code == 422
+    kept = client.post("/v1/jobs", json=body | {"model": "digits", "metadata": {"a": "\0"}})
+    assert (kept.status_code, kept.json()["metadata"]) == (202, {"a": "\0"})
+
+
+def waits_for_a_lock(server: Server) -> bool:
+    """Whether, within some seconds, a transaction waits for a lock that another one holds."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with server.database.reading() as session:
+            if session.execute(waiting).scalar_one():
+                return True
+        time.sleep(0.02)
+    return False
+
+
+def dataset_of(session: Session, encoding_id: str) -> str:
+    return session.get_one(EncodingRow, encoding_id).dataset_id
