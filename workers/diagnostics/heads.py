@@ -14,6 +14,7 @@ from workers.randomness import Stream, normals
 
 BATCH_ROWS = 256
 NOISE_SEED = 0  # one fixed draw: the same rows under the same model get the same warning
+ROUNDING = 1e-5  # how far a variance that came back through a logarithm may lie below zero
 SCALES = ("log_variance", "log_std", "variance", "std")
 
 Posteriors = tuple[Tensor, Tensor]
@@ -138,7 +139,7 @@ def _raw(declared: Encoder, std: Tensor) -> Tensor:
 _STD_OF: dict[str, Callable[[Tensor], Tensor]] = {
     "log_variance": lambda raw: torch.exp(0.5 * raw),
     "log_std": torch.exp,
-    "variance": lambda raw: raw.clamp_min(0.0).sqrt(),
+    "variance": lambda raw: torch.where(raw < -ROUNDING, torch.nan, raw.clamp_min(0.0)).sqrt(),
     "std": torch.abs,
 }
 

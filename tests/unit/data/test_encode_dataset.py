@@ -57,6 +57,22 @@ def test_progress_and_check_are_told_of_every_batch(make_vae, planted_rows, enco
     assert fractions[-1] == 1.0
 
 
+def test_the_head_test_sees_rows_from_the_whole_file(make_vae, encoded) -> None:
+    """2,000 of 5,000 rows, from the first to the last: a file may be sorted."""
+    rows = np.repeat(np.arange(5_000, dtype=np.float32)[:, None] / 5_000, 16, axis=1)
+    seen = []
+
+    def head_test(vae, some, labels) -> list[str]:
+        seen.append(some[:, 0] * 5_000)
+        return ["told"]
+
+    summary, _ = encoded(make_vae(), rows, batch_rows=1024, head_test=head_test)
+    assert summary.warnings == ["told"]
+    assert len(seen[0]) == len(np.unique(seen[0])) == 2_000
+    assert np.diff(seen[0]).max() < 4
+    assert (seen[0][0], round(float(seen[0][-1]))) == (0, 4_999)
+
+
 class Stop(Exception):
     pass
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from workers.diagnostics.heads import head_warnings
+from workers.diagnostics.heads import HeadErrors, head_errors, head_warnings
 
 
 @pytest.mark.parametrize("head", ["pair", "chunked", "interleaved"])
@@ -34,6 +35,31 @@ def test_a_false_declaration_is_named_with_the_reading_that_works(
     assert f"head {declared[0]!r} with scale {declared[1]!r}" in warning
     assert "decoding works when they are read as" in warning
     assert named in warning
+
+
+def test_a_head_works_when_both_errors_are_below_that_of_the_mean_row() -> None:
+    assert HeadErrors(mean=0.5, noisy=0.9, other=2.0, blank=1.0).works
+    assert not HeadErrors(mean=1.0, noisy=0.9, other=2.0, blank=1.0).works
+    assert not HeadErrors(mean=0.5, noisy=1.0, other=2.0, blank=1.0).works
+
+
+def test_errors_are_those_of_a_linear_model(make_vae, planted_rows) -> None:
+    """x = W (z + 5): decode(mean) = x, noise s adds s^2 D / P, the mean row leaves each value's variance."""
+    vae = make_vae()
+    x = torch.from_numpy(planted_rows) + vae.decode(torch.full((1, 4), 5.0))
+    found = head_errors(vae, x, None, *vae.encode(x))
+    assert found.mean < 1e-10
+    assert found.noisy == pytest.approx(0.05**2 * 4 / 16, rel=4 * (2 / 2_000) ** 0.5)
+    assert found.other == pytest.approx(float((x - x.roll(1, 0)).square().mean()), rel=1e-5)
+    assert found.blank == pytest.approx(float(x.var(dim=0, correction=0).mean()), rel=1e-5)
+
+
+def test_a_sharp_decoder_under_much_noise_is_not_told_of_readings_that_cannot_be(make_vae, planted_rows) -> None:
+    """A log head below zero is no variance, though without noise decoding would work."""
+    much = {"encoder.scale.bias": np.full(4, -0.5, np.float32)}
+    [warning] = head_warnings(make_vae(weights=much), planted_rows, None)
+    assert "noise of that size destroys what the mean carries" in warning
+    assert "'variance'" not in warning
 
 
 def test_collapsed_latents_are_said_to_be_unused(make_vae, planted_rows) -> None:
