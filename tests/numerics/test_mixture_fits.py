@@ -105,6 +105,8 @@ def test_no_two_copies_of_a_row_share_their_noise() -> None:
     draws = training_draws(encoding, np.arange(7), np.arange(2), 7 * 300, seed=1)
     assert len(np.unique(draws)) == draws.size
     np.testing.assert_array_equal(draws, normals(1, Stream.FIT_DRAWS, 0, 7 * 300, 2))  # no job draws these
+    wide = training_draws(encoding_of(np.zeros((7, 4_096)), 1.0), np.arange(7), np.arange(1), 1_100, seed=1)
+    np.testing.assert_array_equal(wide, normals(1, Stream.FIT_DRAWS, 0, 1_100, 4_096)[:, :1])  # in more than one step
     one = training_draws(encoding, np.arange(7), np.array([1]), 7 * 300, seed=1)
     np.testing.assert_array_equal(one[:, 0], draws[:, 1])
 

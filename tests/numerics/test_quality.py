@@ -121,6 +121,8 @@ def test_features_end_with_the_rank_and_standardise_columns_on_request() -> None
     spread = found.std(axis=0)
     assert spread.max() / spread.min() < 1.3
     assert principal_features(table, 1_000)(table).shape[1] < 3  # without it the first column is all there is
+    wide = principal_features(generator.standard_normal((200, 80)), 1_000)
+    assert wide.axes.shape == (80, 64)
     with pytest.raises(ValueError, match="too few"):
         principal_features(table, 9)
     with pytest.raises(ValueError, match="the same"):
