@@ -44,7 +44,8 @@ A conditional VAE takes labels={"classes": ["0", ...], "encoding": "one_hot"};
 its modules are called with (x, y) and (z, y).
 
 The exporter runs your modules and the bundle on the same inputs, and refuses a
-bundle that differs. Then:
+bundle that differs. With examples=rows, some real rows as you would upload
+them, it also decodes those and notes when head or scale must be another. Then:
 
     latentmill models add mnist.vae.zip --name mnist
 """
