@@ -62,7 +62,7 @@ class ImageCodec(RowCodec):
         slack = TOLERANCE * (self.high - self.low)
         if values.size == 0 or (values.min() >= self.low - slack and values.max() <= self.high + slack):
             return
-        outside = (values < self.low - slack) | (values > self.high + slack)
+        outside = ~((values >= self.low - slack) & (values <= self.high + slack))  # NaN is neither
         row = int(np.argmax(outside.reshape(len(values), -1).any(axis=1)))
         value = float(values[row][outside[row]][0])
         raise InvalidDataset(

@@ -13,6 +13,8 @@ from workers.rows.row_codec import RowCodec, fitted
 
 DTYPES = {"number": np.float64, "integer": np.int64, "category": np.int32, "boolean": np.bool_}
 
+LARGEST_INTEGER = 2**63 - 1024  # the largest int64 that float64 has, too
+
 
 class TableCodec(RowCodec):
     """Columns of decoded values, `width` wide each.
@@ -65,7 +67,6 @@ def _bounded(column: Column, values: NDArray[np.float64]) -> NDArray[Any]:
     low, high = column.minimum, column.maximum
     if column.kind == "number":
         return values if low is None and high is None else np.clip(values, low, high)
-    low = None if low is None else ceil(low)
-    high = None if high is None else floor(high)
-    rounded = np.rint(values)
-    return (rounded if low is None and high is None else np.clip(rounded, low, high)).astype(np.int64)
+    low = -LARGEST_INTEGER if low is None else max(ceil(low), -LARGEST_INTEGER)
+    high = LARGEST_INTEGER if high is None else min(floor(high), LARGEST_INTEGER)
+    return np.clip(np.rint(values), low, high).astype(np.int64)

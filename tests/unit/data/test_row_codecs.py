@@ -60,6 +60,19 @@ def test_floats_outside_the_range_are_refused_by_their_row() -> None:
         codec(image()).to_model(rows, first_row=100)
 
 
+def test_pixels_that_are_no_numbers_are_refused_by_their_row() -> None:
+    rows = np.zeros((4, 1, 2, 2), np.float32)
+    rows[3, 0, 1, 0] = np.nan
+    with pytest.raises(InvalidDataset, match="Row 3 has the value nan"):
+        codec(image()).to_model(rows)
+
+
+def test_integers_beyond_int64_end_at_its_borders() -> None:
+    spec = TableRows(columns=({"name": "count", "kind": "integer", "mean": 0.0, "std": 1e30},))
+    found = codec(spec).delivered(torch.tensor([[1.0], [-1.0], [0.0]])).values["count"]
+    assert found.tolist() == [2**63 - 1024, -(2**63) + 1024, 0]
+
+
 def test_other_shapes_are_refused_with_both_named() -> None:
     with pytest.raises(ModelMismatch, match=r"3 x 3, the model's rows have 1 x 2 x 2"):
         codec(image()).to_model(np.zeros((1, 3, 3), np.uint8))
