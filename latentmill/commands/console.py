@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from latentmill.errors import LatentmillError
@@ -17,6 +16,7 @@ from latentmill.resources.resource import Resource
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")]
 
+COUNTS = frozenset({"rows", "bytes", "rows_used", "holdout_rows"})  # a seed is no count: it is typed again
 HIDDEN = frozenset({"object", "urls"})  # of no use to someone at a terminal
 
 
@@ -51,8 +51,8 @@ def print_resource(resource: Resource, as_json: bool, *, readable: Mapping[str, 
         return
     console = Console()
     for name, value in (resource.data if readable is None else readable).items():
-        if name not in HIDDEN and value not in (None, [], {}):
-            console.print(Text.assemble((f"{name:<16}", "bold"), _shown(value)), soft_wrap=True)
+        if name not in HIDDEN and value not in (None, [], {}, ""):
+            console.print(Text.assemble((f"{name:<19} ", "bold"), _shown(name, value)), soft_wrap=True)
 
 
 def print_list(resources: Sequence[Resource], columns: Mapping[str, str], as_json: bool) -> None:
@@ -60,17 +60,17 @@ def print_list(resources: Sequence[Resource], columns: Mapping[str, str], as_jso
     if as_json:
         print_json([resource.data for resource in resources])
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("id", "name", "state", *columns, "created"):
-        table.add_column(heading, no_wrap=heading != "name", overflow="fold")
-    for resource in resources:
-        cells = (resource.id, resource.name, resource.state, *(_cell(resource.data, path) for path in columns.values()))
-        created = str(resource.data.get("created_at", ""))[:16].replace("T", " ")
-        table.add_row(*(Text(str(cell if cell is not None else "")) for cell in cells), created)
-    if resources:
-        Console().print(table)
-    else:
+    if not resources:
         say("none yet")
+        return
+    lines = [["id", "name", "state", *columns, "created"]]
+    for resource in resources:
+        created = str(resource.data.get("created_at", ""))[:16].replace("T", " ")
+        fields = (_cell(resource.data, path) for path in columns.values())
+        lines.append([resource.id, resource.name or "", resource.state, *fields, created])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:  # a rich table would cut names to fit the terminal
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def print_warnings(resource: Resource) -> None:
@@ -108,9 +108,11 @@ def _progress(*columns: ProgressColumn) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
+def _shown(name: str, value: Any) -> str:
+    if name in COUNTS and isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

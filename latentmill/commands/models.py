@@ -57,6 +57,7 @@ def _print_model(model: Model, as_json: bool) -> None:
     """What a user chose and what was measured, without the layers; --json has it all."""
     manifest = dict(model.data.get("manifest") or {})
     manifest["bundle"] = manifest.pop("name", None)
+    manifest.pop("schema", None)
     if architecture := manifest.pop("architecture", None):
         manifest["architecture"] = architecture.get("name")
     speeds = {
