@@ -13,6 +13,11 @@ def disk_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise StorageFull(f"The disk filled up while {doing}") from error
         raise StorageFault(f"The disk failed while {doing}: {error}") from error
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True where a disk, or what this user may have of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

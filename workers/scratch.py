@@ -33,7 +33,8 @@ class Scratch:
     def _remove_abandoned(self) -> None:
         for folder in self._folder.iterdir():
             process_id = folder.name.partition("-")[0]
-            if process_id.isdigit() and not _is_alive(int(process_id)):
+            # Our own number was another's before us: in a container that starts again, the numbers are the same.
+            if process_id.isdigit() and (int(process_id) == os.getpid() or not _is_alive(int(process_id))):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -3,14 +3,15 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from sqlalchemy.orm import Session
 
-from latentmill.errors import DatabaseFault, Internal, LatentmillError, OutOfMemory, Unavailable
+from latentmill.errors import DatabaseFault, Internal, LatentmillError, OutOfMemory, StorageFull, Unavailable
 from latentmill.specs import Execution
 from service.database import Database
 from service.outcomes import Outcomes
@@ -20,11 +21,14 @@ from service.storage import open_storage
 from service.work import Claim, FenceLost, Heartbeat, Stopped, claim, hand_back
 from service.work.publisher import Publisher
 from workers.devices import DeviceKind, ModelCache, is_out_of_memory
+from workers.disk import is_disk_full
 from workers.models import Vae, load_vae, open_bundle
 from workers.scratch import Scratch
 from workers.steps import STEPS
 
 log = logging.getLogger("latentmill.workers")
+
+RETRY_SECONDS = 0.5  # between two attempts to hand an item back while the database is away
 
 
 class HandBack(Exception):
@@ -70,11 +74,16 @@ class Workshop:
         try:
             with Heartbeat(self.database, claimed, self.settings.work) as heartbeat:
                 STEPS[claimed.kind](self, claimed, self._check(heartbeat))
-        except (FenceLost, DatabaseFault):
+        except FenceLost:
             raise
         except HandBack:
             with self.database.writing() as session:
                 hand_back(session, claimed)
+        except SystemExit:
+            # SIGTERM to this child itself, as when a whole process group is told to end.
+            with suppress(FenceLost, DatabaseFault), self.database.writing() as session:
+                hand_back(session, claimed)
+            raise
         except Stopped:
             with self.database.writing() as session:
                 self.outcomes.stopped(session, claimed)
@@ -83,6 +92,9 @@ class Workshop:
         except LatentmillError as error:
             self._fail(claimed, error)
         except Exception as error:
+            if is_disk_full(error):
+                self._wait_out(claimed, StorageFull(f"The disk filled up at a {claimed.kind}"))
+                return
             if is_out_of_memory(error):
                 self._fail(claimed, OutOfMemory())
                 return
@@ -101,8 +113,16 @@ class Workshop:
         """A fault of the surroundings counts as no attempt: the item waits, longer each time, and says why."""
         delay_seconds = min(2.0 ** min(claimed.attempts - 1, 6), self.settings.work.longest_delay_seconds)
         log.warning("%s %s waits %g s: %s", claimed.kind, claimed.item_id, delay_seconds, fault.detail)
-        with self.database.writing() as session:
-            hand_back(session, claimed, waiting=fault.problem(), delay_seconds=delay_seconds)
+        deadline = time.monotonic() + self.settings.work.lease_seconds
+        while True:
+            try:
+                with self.database.writing() as session:
+                    hand_back(session, claimed, waiting=fault.problem(), delay_seconds=delay_seconds)
+                return
+            except DatabaseFault:
+                # Left to the sweep it would count as lost, so a database that restarts is given some time.
+                if time.monotonic() > deadline or self.ending.wait(RETRY_SECONDS):
+                    raise
 
     def _fail(self, claimed: Claim, error: LatentmillError) -> None:
         """An error of the model or the data ends the item at once; a device out of memory gets another attempt."""
@@ -119,14 +139,17 @@ class Workshop:
 
         Nobody else can have put or named these keys: each holds the fence of the attempt that stored it.
         """
+        committing = False
         try:
             with self.database.writing() as session:
                 yield session
-        except DatabaseFault:
-            raise  # it may have committed all the same: the files stay
+                session.flush()
+                committing = True
         except BaseException:
-            for key in keys:
-                self.storage.delete(key)
+            # A commit that was interrupted, by a fault or a signal, may stand all the same: then the files stay.
+            if not committing:
+                for key in keys:
+                    self.storage.delete(key)
             raise
 
     def vae(self, key: str, digest: str, execution: Execution) -> Vae:

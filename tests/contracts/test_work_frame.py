@@ -1,0 +1,124 @@
+"""The frame around every task, with a step that fails: what becomes of the item, and of files just stored."""
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from service.database import Database, database_now
+from service.settings import DatabaseSettings, Settings
+from service.tables import TenantRow, WorkItemRow
+from service.work import FenceLost, add
+from workers.steps import STEPS
+from workers.workshop import Workshop
+
+KIND = "preview"  # has no step of its own yet: here it has the test's
+KEY = "ten_1/previews/prv_1/rows"
+
+
+@pytest.fixture
+def shop(settings: Settings) -> Iterator[Workshop]:
+    """A worker's child that gives a busy database up after a moment."""
+    hasty = DatabaseSettings(url=settings.database_url, busy_seconds=0.1)
+    made = Workshop(settings.model_copy(update={"database": hasty}), worker="here", device="cpu", child=0)
+    yield made
+    made.publisher.close()
+    made.database.dispose()
+
+
+@pytest.fixture
+def perform(shop: Workshop, database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkItemRow]:
+    """Performs one item with this step, as often as it is called; the item afterwards."""
+    with database.writing() as session:
+        session.add(TenantRow(id="ten_1", name="somebody", created_at=database_now(session)))
+        session.flush()
+        item_id = add(session, tenant_id="ten_1", kind=KIND, queue="prompt", subject_id="prv_1").id
+
+    def once(step: Callable[[], object]) -> WorkItemRow:
+        monkeypatch.setitem(STEPS, KIND, lambda shop, claimed, check: step())
+        with database.writing() as session:
+            session.get_one(WorkItemRow, item_id).not_before = database_now(session)
+        try:
+            shop.perform(item_id)
+        finally:
+            with database.reading() as session:
+                row = session.get_one(WorkItemRow, item_id)
+        return row
+
+    return once
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def step() -> None:
+        raise error
+
+    return step
+
+
+def test_a_defect_ends_the_item_at_the_first_attempt(perform) -> None:
+    row = perform(raising(KeyError("no such thing")))
+    assert (row.state, row.attempts, row.lost) == ("failed", 1, 0)
+
+
+def test_memory_that_runs_out_gives_one_more_attempt(perform) -> None:
+    def greedy() -> None:
+        bytearray(1 << 62)
+
+    row = perform(greedy)
+    assert (row.state, row.out_of_memory, row.waiting["code"]) == ("pending", 1, "out_of_memory")
+    assert perform(greedy).state == "failed"
+
+
+def test_a_full_disk_is_waited_out_wherever_it_shows(perform) -> None:
+    for attempt in range(1, 8):
+        row = perform(raising(OSError(errno.ENOSPC, "No space left on device")))
+        assert (row.state, row.attempts, row.lost, row.waiting["code"]) == ("pending", attempt, 0, "storage_full")
+    assert perform(lambda: None).waiting is None
+
+
+def test_a_database_that_comes_back_has_cost_no_attempt(perform, shop: Workshop) -> None:
+    def meet_a_locked_database() -> None:
+        holder = sqlite3.connect(shop.database.engine.url.database, check_same_thread=False, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.4, holder.close).start()
+        with shop.database.writing() as session:
+            database_now(session)
+
+    row = perform(meet_a_locked_database)
+    assert (row.state, row.lost, row.waiting["code"]) == ("pending", 0, "database_fault")
+
+
+def test_a_child_that_is_told_to_end_hands_its_item_back(perform, database: Database) -> None:
+    with pytest.raises(SystemExit):
+        perform(raising(SystemExit(-241)))
+    with database.reading() as session:
+        row = session.query(WorkItemRow).one()
+    assert (row.state, row.lost) == ("pending", 0)
+
+
+def test_files_go_when_their_commit_does_not_come(shop: Workshop) -> None:
+    shop.storage.put_bytes(KEY, b"rows")
+    with pytest.raises(FenceLost), shop.publishing(KEY):
+        raise FenceLost
+    assert shop.storage.size_bytes(KEY) is None
+
+
+def test_files_stay_when_a_signal_falls_into_their_commit(shop: Workshop) -> None:
+    def interrupted(session: Session) -> None:
+        raise SystemExit(-241)
+
+    def publish() -> None:
+        with shop.publishing(KEY) as session:
+            session.add(TenantRow(id="ten_2", name="published", created_at=database_now(session)))
+            event.listen(session, "after_commit", interrupted)
+
+    shop.storage.put_bytes(KEY, b"rows")
+    with pytest.raises(SystemExit):
+        publish()
+    with shop.database.reading() as session:
+        assert session.get(TenantRow, "ten_2") is not None
+    assert shop.storage.size_bytes(KEY) == 4
