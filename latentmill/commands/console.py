@@ -35,7 +35,8 @@ def print_error(error: LatentmillError) -> None:
     console.print(Text.assemble(("error: ", "bold red"), (error.detail, "red")), soft_wrap=True)
     for field in error.errors:
         if field.message != error.detail and f"{field.pointer}: {field.message}" != error.detail:
-            console.print(Text(f"  {field.pointer}: {field.message}"), soft_wrap=True)
+            place = f"{field.pointer}: " if field.pointer else ""
+            console.print(Text(f"  {place}{field.message}"), soft_wrap=True)
     if error.request_id:
         console.print(Text(f"  request {error.request_id}", style="dim"), soft_wrap=True)
 
@@ -83,7 +84,7 @@ def rows_bar(what: str, total: int) -> Iterator[Progress]:
     """A bar that counts rows; its only task is number 0."""
     count = TextColumn("{task.completed:,} of {task.total:,} rows")
     columns = (TextColumn("{task.description}"), BarColumn(), count, TextColumn("{task.fields[speed]}"))
-    with _progress(*columns, TimeRemainingColumn()) as progress:
+    with _progress(*columns) as progress:  # how long it still takes, the service knows better than the bar
         progress.add_task(what, total=total, speed="")
         yield progress
 

@@ -1,9 +1,9 @@
 """`latentmill jobs`, `download` and `verify`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -125,7 +125,7 @@ def wait_shown(job: Job) -> Job:
                 description=current.state + waiting,
                 completed=rows.get("rows_done", 0),
                 total=int(rows.get("rows_total") or 0),
-                speed=f"{speed:,.0f} rows/s" if (speed := rows.get("rows_per_s")) else "",
+                speed=_speed(rows),
             )
 
         job.wait(progress=show_progress)
@@ -168,9 +168,12 @@ def _progress(job: Job) -> str:
     done = {"rows_done": 0, "rows_total": 0, "shards_done": 0, "shards_total": 0, "bytes": 0} | job.progress
     rows = f"{done['rows_done']:,} of {done['rows_total']:,} rows"
     shards = f"{done['shards_done']:,} of {done['shards_total']:,} shards, {done['bytes']:,} bytes"
-    speed = f", {done['rows_per_s']:,.0f} rows/s" if done.get("rows_per_s") else ""
-    left = f", about {done['eta_s']:,.0f} s left" if done.get("eta_s") else ""
-    return f"{rows}, {shards}{speed}{left}"
+    return ", ".join(filter(None, (rows, shards, _speed(done))))
+
+
+def _speed(progress: Mapping[str, Any]) -> str:
+    speed = [f"{progress['rows_per_s']:,.0f} rows/s"] if progress.get("rows_per_s") else []
+    return ", ".join([*speed, f"about {progress['eta_s']:,.0f} s left"] if progress.get("eta_s") else speed)
 
 
 def _say_how_to_resume(job: Job, folder: Path) -> None:

@@ -111,6 +111,8 @@ def verify_dataset(folder: Path, *, progress: Callable[[int, int], object] | Non
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise VerificationFailed(f"{path} is missing: {path.parent} is not a complete dataset folder")
+        raise VerificationFailed(
+            f"{path} is missing: {path.parent} is not a complete dataset folder; `latentmill download JOB DIR` completes one"
+        )
     with disk_errors(path):
         return path.read_bytes()
