@@ -1,14 +1,15 @@
 # The workers: the service's packages and torch. As it stands torch comes from pip's own index, which on Linux is the
-# CUDA build, several gigabytes. For a small image without CUDA name the index of PyTorch's CPU wheels:
+# CUDA build, several gigabytes. For a small image without CUDA name the index of PyTorch's CPU wheels, whose builds of a
+# version pip prefers:
 #   docker compose build --build-arg TORCH_INDEX=URL compute prompt
 FROM python:3.11-slim
 
 ARG TORCH_INDEX
-ARG TORCH_VERSION=2.13.0
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN PIP_INDEX_URL="$TORCH_INDEX" pip install "torch==$TORCH_VERSION"
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY constraints.txt ./
+RUN PIP_EXTRA_INDEX_URL="$TORCH_INDEX" pip install -c constraints.txt torch
+COPY pyproject.toml README.md LICENSE ./
 COPY latentmill latentmill
 COPY service service
 COPY workers workers
