@@ -19,7 +19,8 @@ from service.resources import ResourceColumns
 Item = TypeVar("Item")
 NAME: TypeAdapter[str | None] = TypeAdapter(Name | None)
 METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
-POLL_SECONDS = 0.3
+FIRST_POLL_SECONDS = 0.03  # a small job is over in less than the longest
+LONGEST_POLL_SECONDS = 0.3
 RETRY_AFTER_SECONDS = 1
 
 
@@ -139,10 +140,11 @@ async def waited(
     """What `read` gives once it is `settled`, when `wait` seconds are over, or when nobody listens any more."""
     if wait is not None and wait > longest_seconds:
         raise LimitExceeded(f"wait is at most {longest_seconds:g} seconds; ask again after it", pointer="/wait")
-    ends = time.monotonic() + (wait or 0)
+    ends, pause = time.monotonic() + (wait or 0), FIRST_POLL_SECONDS
     while True:
         item = await run_in_threadpool(read)
         remaining = ends - time.monotonic()
         if settled(item) or remaining <= 0 or await request.is_disconnected():
             return item
-        await asyncio.sleep(min(POLL_SECONDS, remaining))
+        await asyncio.sleep(min(pause, remaining))
+        pause = min(1.5 * pause, LONGEST_POLL_SECONDS)
