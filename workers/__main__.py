@@ -13,7 +13,7 @@ from latentmill.errors import DatabaseFault
 from service.database import Database
 from service.settings import Settings
 from service.work.workers import announce, depart
-from workers.app import create_worker
+from workers.app import create_worker, hand_back_on_shutdown
 
 log = logging.getLogger("latentmill.workers")
 
@@ -47,6 +47,7 @@ def main() -> int:
             without_heartbeat=True,
             quiet=True,
         )
+        hand_back_on_shutdown(worker)
         worker.start()
     return int(worker.exitcode or 0)
 

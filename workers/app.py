@@ -3,12 +3,15 @@
 import importlib
 import os
 import signal
+import threading
+from contextlib import suppress
 from functools import cached_property
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import billiard
 from celery import Celery, current_app, signals
+from celery.apps.worker import Worker
 from celery.loaders.app import AppLoader
 
 from service.queue import celery_config
@@ -16,6 +19,8 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from workers.workshop import Workshop
+
+GOODBYE_SECONDS = 0.1
 
 
 class Loader(AppLoader):  # type: ignore[misc]
@@ -57,11 +62,19 @@ def create_worker(settings: Settings, *, name: str, device: str) -> WorkerApp:
     return app
 
 
-@signals.worker_shutting_down.connect
-def _ask_children_to_hand_back(**_: Any) -> None:
-    """On a warm shutdown: what children hold goes back to the queue after the batch in hand, and counts no attempt."""
-    for child in billiard.active_children():
-        os.kill(child.pid, signal.SIGUSR2)
+def hand_back_on_shutdown(worker: Worker) -> None:
+    """Have what children hold go back to the queue at a warm shutdown: after the batch in hand, as no attempt."""
+
+    def ask_children(**_: Any) -> None:
+        # First: a child that is still starting holds nothing and dies of the signal; it must not be replaced.
+        if worker.pool is not None:
+            worker.pool.close()
+            worker.pool.did_start_ok = lambda: True  # nor be an error, where the worker's loop begins only now
+        for child in billiard.active_children():
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGUSR2)
+
+    signals.worker_shutting_down.connect(ask_children, weak=False)
 
 
 @signals.worker_process_init.connect
@@ -72,3 +85,9 @@ def _prepare_child(**_: Any) -> None:
         workshop.ending.set()
 
     signal.signal(signal.SIGUSR2, hand_back)
+
+
+@signals.worker_process_shutdown.connect
+def _end_soon(exitcode: int, **_: Any) -> None:
+    # The pool has a child that has said goodbye sleep for another second, and its parent wait for it.
+    threading.Timer(GOODBYE_SECONDS, os._exit, [exitcode]).start()
