@@ -1,12 +1,15 @@
 """Routes of the contract that are not part of this release: they say so by name, instead of a 404."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from fastapi import APIRouter
 
-from latentmill.errors import NotYet
-from service.dependencies import CallerOf
+from latentmill.errors import NotFound, NotYet
+from service.dependencies import CallerOf, Reading
+from service.jobs.tables import JobRow
+from service.resources import find
 
 KEYED = {
     ("GET", "/v1/reports"): "Reports",
@@ -14,6 +17,8 @@ KEYED = {
     ("GET", "/v1/reports/{report}"): "Reports",
     ("DELETE", "/v1/reports/{report}"): "Reports",
     ("POST", "/v1/previews"): "Previews",
+}
+OF_A_JOB = {
     ("GET", "/v1/jobs/{job}/rows"): "Reading rows of a job",
     ("GET", "/v1/jobs/{job}/archive"): "The archive of a job",
 }
@@ -24,7 +29,7 @@ def router_of_what_is_to_come() -> APIRouter:
     """One route for each of them."""
     router = APIRouter(tags=["to come"])
     responses: dict[int | str, dict[str, Any]] = {501: {"description": "Not part of this release."}}
-    for routes, make in ((KEYED, _refusal_with_key), (KEYLESS, _refusal)):
+    for routes, make in ((KEYED, _refusal_with_key), (OF_A_JOB, _refusal_of_job), (KEYLESS, _refusal)):
         for (method, path), what in routes.items():
             name = f"{method.lower()}{path.replace('/v1', '').replace('/', '_').replace('{', '').replace('}', '')}"
             router.add_api_route(
@@ -42,6 +47,16 @@ def _refusal(what: str) -> Callable[..., NoReturn]:
 
 def _refusal_with_key(what: str) -> Callable[..., NoReturn]:
     def refuse(caller: CallerOf) -> NoReturn:
+        raise NotYet(f"{what}: not part of this release.")
+
+    return refuse
+
+
+def _refusal_of_job(what: str) -> Callable[..., NoReturn]:
+    def refuse(job: str, reading: Reading) -> NoReturn:
+        # Everything under a deleted job is gone, this too.
+        with suppress(NotFound):
+            find(reading.session, JobRow, reading.tenant_id, job)
         raise NotYet(f"{what}: not part of this release.")
 
     return refuse

@@ -76,6 +76,15 @@ def test_a_405_names_every_method(client):
     assert client.put("/v1/jobs").headers["Allow"] == "GET, POST"
 
 
+def test_what_is_to_come_under_a_job_is_gone_with_it(client, stranger, model):
+    job = created(client)
+    for part in ("rows", "archive"):
+        assert client.get(f"{job}/{part}").json()["code"] == "not_yet"
+    client.delete(job)
+    assert [client.get(f"{job}/{part}").status_code for part in ("rows", "archive")] == [410, 410]
+    assert [stranger.get(f"{job}/{part}").status_code for part in ("rows", "archive")] == [501, 501]
+
+
 @pytest.mark.parametrize("to", ["models", "datasets"])
 def test_uploads_take_metadata(client, upload, to):
     made = upload(to, metadata=json.dumps({"run": "7"}))
