@@ -10,6 +10,7 @@ from latentmill.specs import Gaussian, Mixture
 from tests.numerics.planted import encoding_of, fitted, matched
 from tests.numerics.test_moments import shrinkage_by_loops
 from workers.posteriors import Encoding
+from workers.posteriors.draws import repeated_draws
 from workers.posteriors.estimate import grouped_mean
 from workers.posteriors.gain import paired_gain
 from workers.posteriors.mixture import mixture_density
@@ -113,3 +114,13 @@ def test_active_units_have_a_scale_and_informative_ones_none() -> None:
         diagnostics = fitted(encoding_of(scale * mean, scale * std), Gaussian(covariance="diagonal")).diagnostics
         assert diagnostics["informative_units"] == 1
         assert diagnostics["active_units"] == active
+
+
+def test_draws_around_later_rows_have_noise_of_their_own() -> None:
+    """1,025 dimensions are read in steps of 512 rows: 600 rows take two."""
+    encoding = encoding_of(np.zeros((600, 1_025)), 1.0)
+    blocks = repeated_draws(encoding, np.arange(600), seed=2, stream=Stream.HOLDOUT_DRAWS, copies=4)
+    ends, drawn = zip(*((rows.stop, latents[:, 3, -1]) for rows, latents, _ in blocks), strict=True)
+    assert ends == (512, 600)
+    expected = normals(2, Stream.HOLDOUT_DRAWS, 0, 600, 4_100)[:, -1]
+    np.testing.assert_array_equal(np.concatenate(drawn), expected)
