@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from latentmill.errors import FieldError, VerificationFailed
+from latentmill.errors import Conflict, FieldError, VerificationFailed
 from latentmill.resources.disk import disk_errors, sha256_of
 
 MANIFEST = "manifest.json"
@@ -78,6 +78,22 @@ def check_sums(content: bytes, shards: Sequence[ShardFile]) -> None:
             raise VerificationFailed(f"{SUMS} and {MANIFEST} disagree about {shard.name}")
 
 
+def refuse_another_dataset(folder: Path, job: str, shards: Sequence[ShardFile]) -> None:
+    """Raise Conflict where `folder` has files of another job: shards of both would be read as one dataset."""
+    held = folder / MANIFEST
+    if held.is_file():
+        try:
+            other = read_manifest(held.read_bytes()).job
+        except VerificationFailed:  # a damaged manifest is replaced
+            other = job
+        if other != job:
+            raise Conflict(f"{folder} holds the dataset of {other}, not of {job}: choose another folder")
+    own = {shard.name for shard in shards}
+    for path in sorted(folder.glob("data-*-of-*")):
+        if path.name.removesuffix(".part") not in own:
+            raise Conflict(f"{folder} holds {path.name}, which is no file of {job}: choose another folder")
+
+
 def matches(path: Path, shard: ShardFile) -> bool:
     """True where `path` is the shard, to the last bit."""
     return path.is_file() and path.stat().st_size == shard.bytes and sha256_of(path) == shard.sha256
@@ -112,7 +128,7 @@ def verify_dataset(folder: Path, *, progress: Callable[[int, int], object] | Non
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise VerificationFailed(
-            f"{path} is missing: {path.parent} is not a complete dataset folder; `latentmill download JOB DIR` completes one"
+            f"{path} is missing: {path.parent} is not a complete dataset folder; `latentmill download JOB DIR` does it"
         )
     with disk_errors(path):
         return path.read_bytes()

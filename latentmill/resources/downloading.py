@@ -5,7 +5,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from latentmill.resources.dataset_folder import CARD, MANIFEST, SUMS, ShardFile, check_sums, read_manifest
+from latentmill.resources.dataset_folder import (
+    CARD,
+    MANIFEST,
+    SUMS,
+    ShardFile,
+    check_sums,
+    read_manifest,
+    refuse_another_dataset,
+)
 from latentmill.resources.disk import disk_errors, write_whole
 from latentmill.resources.fetching import Stopped, fetch_shard
 from latentmill.transport import Transport
@@ -37,6 +45,7 @@ def download_dataset(
         check_sums(texts[SUMS], shards)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        refuse_another_dataset(folder, address.rsplit("/", 1)[-1], shards)
     fetch = _Fetching(transport, address, folder, sum(shard.bytes for shard in shards), progress)
     fetch.run(shards, threads)
     for name in (CARD, SUMS, MANIFEST):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from latentmill.errors import NotReady, StorageFault, VerificationFailed
+from latentmill.errors import Conflict, NotReady, StorageFault, VerificationFailed
 from latentmill.resources.dataset_folder import verify_dataset
 
 SHARD = "/v1/jobs/job_1/shards/1"
@@ -105,6 +105,18 @@ def test_a_folder_that_cannot_be_made_is_named(job, tmp_path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageFault, match="file"):
         job.download(tmp_path / "file" / "out")
+
+
+def test_a_folder_with_another_jobs_files_is_refused_and_left_as_it_is(job, content, tmp_path) -> None:
+    other = json.dumps(json.loads(content["manifest.json"]) | {"job": "job_2"}).encode()
+    (tmp_path / "manifest.json").write_bytes(other)
+    with pytest.raises(Conflict, match="holds the dataset of job_2"):
+        job.download(tmp_path)
+    assert held(tmp_path) == {"manifest.json": other}
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "data-00000-of-00009.npz.part").write_bytes(b"half of something else")
+    with pytest.raises(Conflict, match="data-00000-of-00009"):
+        job.download(tmp_path)
 
 
 def test_verify_names_every_difference(job, tmp_path) -> None:
