@@ -9,7 +9,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from latentmill.errors import DatabaseFault
+from latentmill.errors import DatabaseFault, LatentmillError
 from service.database import Database
 from service.settings import Settings
 from service.work.workers import announce, depart
@@ -32,7 +32,11 @@ def main() -> int:
     settings = Settings()
     # Where the compiler of torch, loaded when a bundle's shapes are tried, would leave its folder for ever.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "scratch" / "torch"))
-    device = resolve_device(settings.worker.device)
+    try:
+        device = resolve_device(settings.worker.device)
+    except LatentmillError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
     name = arguments.name or f"{arguments.role}@{socket.gethostname()}-{os.getpid()}"
     slots = settings.worker.slots if arguments.role == "compute" else 1
     queues = ["compute", f"compute.{device}"] if arguments.role == "compute" else ["prompt"]

@@ -130,7 +130,12 @@ def _print_fit(fit: Fit, model: str) -> None:
     if gain.get("value") is not None:
         value, error = gain["value"], gain.get("standard_error") or 0.0
         over = fit.diagnostics.get("gain_over", "prior")
-        advice = "draw from this fit" if value > CLEAR * error else f"no clear gain, the {over} serves as well"
+        if fit.warnings:
+            advice = "mind the warnings before you use it"
+        elif value > CLEAR * error:
+            advice = "draw from this fit"
+        else:
+            advice = f"no clear gain, the {over} serves as well"
         console.print(
             Text(f"gain over the {over}: {value:.4g} ± {error:.2g} nats per held-out row ({advice})"), soft_wrap=True
         )

@@ -356,6 +356,7 @@ PRIOR = {"weights": np.array([0.5, 0.5]), "means": np.zeros((2, 2)), "variances"
         ({"means": np.zeros((2, 3))}, "[2, 3]"),
         ({"variances": np.zeros((2, 2))}, "above 0"),
         ({"variances": None}, "weights, means"),
+        ({"weights": np.zeros(0), "means": np.zeros((0, 2)), "variances": np.zeros((0, 2))}, "no tensor has"),
         ({"covariances": np.array([[[1.0, 2.0], [2.0, 1.0]]] * 2), "variances": None}, "positive definite"),
         ({"covariances": np.array([[[1.0, 0.5], [0.0, 1.0]]] * 2), "variances": None}, "symmetric"),
     ],
