@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workers.workshop import Workshop
 
 GOODBYE_SECONDS = 0.1
+CHILD_START_SECONDS = 120.0  # a child loads torch, on a cold disk too; Celery would give it four
 
 
 class Loader(AppLoader):  # type: ignore[misc]
@@ -55,6 +56,11 @@ def create_worker(settings: Settings, *, name: str, device: str) -> WorkerApp:
     app = WorkerApp("latentmill", loader="workers.app:Loader", include=["workers.tasks"])
     app.conf.update(
         celery_config(settings),
+        worker_pool="prefork",
+        # A forked child inherits SQLite's notes of the locks that a thread of its parent held at that moment, and waits
+        # for ever for one that nobody holds; and it cannot use CUDA.
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=CHILD_START_SECONDS,
         latentmill_settings=settings.model_dump(mode="json", exclude={"keys"}),
         latentmill_worker=name,
         latentmill_device=device,

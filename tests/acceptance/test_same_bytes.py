@@ -51,8 +51,9 @@ def test_equal_borders_give_equal_files(job_of, tmp_path: Path) -> None:
 
 
 def compute_children(stack: Stack) -> list[psutil.Process]:
-    """The processes that make rows: children of the compute worker."""
-    return psutil.Process(stack.children["compute"].process_id).children()
+    """The processes that make rows: children of the compute worker, which keeps a tracker of semaphores beside them."""
+    children = psutil.Process(stack.children["compute"].process_id).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def test_a_killed_worker_changes_no_byte(job_of, stack: Stack, tmp_path: Path) -> None:
@@ -70,3 +71,12 @@ def test_a_killed_worker_changes_no_byte(job_of, stack: Stack, tmp_path: Path) -
     assert killed >= 1
     assert [s["sha256"] for s in job.manifest()["shards"]] == [s["sha256"] for s in undisturbed.manifest()["shards"]]
     assert rows_digest(job.download(tmp_path / "killed")) == rows_digest(undisturbed.download(tmp_path / "undisturbed"))
+
+
+def test_children_are_spawned_and_inherit_no_lock(stack: Stack) -> None:
+    """A child forked from a parent with threads waits for ever for a lock that one of them held."""
+    for worker in ("compute", "prompt"):
+        parent = psutil.Process(stack.children[worker].process_id)
+        commands = [child.cmdline() for child in parent.children()]
+        assert parent.cmdline() not in commands, "a forked child has its parent's command line"
+        assert any("spawn_main" in " ".join(command) for command in commands), commands

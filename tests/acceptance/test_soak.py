@@ -36,7 +36,8 @@ def kill(stack: Stack, victim: str) -> bool:
         return False
     try:
         process = psutil.Process(process_id)
-        for target in process.children() if victim.endswith("child") else [process]:
+        spawned = [child for child in process.children() if "spawn_main" in " ".join(child.cmdline())]
+        for target in spawned if victim.endswith("child") else [process]:
             target.send_signal(signal.SIGKILL)
     except psutil.NoSuchProcess:
         return False

@@ -136,7 +136,7 @@ def test_models_are_added_shown_and_listed(run_on_peer, peer, tmp_path) -> None:
 
 def test_a_fit_says_what_it_gains(run_on_peer, peer) -> None:
     gain = {"value": 1.2345, "standard_error": 0.05}
-    fit = {**MODEL, "id": "fit_1", "family": {"kind": "mixture"}, "diagnostics": {"gain": gain}}
+    fit = {**MODEL, "id": "fit_1", "family": {"kind": "mixture"}, "diagnostics": {"gain": gain}, "warnings": []}
     peer.documents["/v1/fits"] = fit
     result = run_on_peer("fit", "m", "d", "--family", "mixture", "--components", "10", "--by-label")
     assert result.exit_code == 0
@@ -212,7 +212,7 @@ def test_a_job_that_did_not_succeed_is_not_downloaded_without_a_word(run_on_peer
 
 def test_fits_are_listed_and_shown(run_on_peer, peer) -> None:
     diagnostics = {"gain": {"value": 0.1, "standard_error": 0.2}, "per_dimension": [{"mean": 0.5}]}
-    fit = {**MODEL, "id": "fit_1", "family": {"kind": "gaussian"}, "diagnostics": diagnostics}
+    fit = {**MODEL, "id": "fit_1", "family": {"kind": "gaussian"}, "diagnostics": diagnostics, "warnings": []}
     peer.documents |= {"/v1/fits": {"data": [fit], "next_cursor": None}, "/v1/fits/fit_1": fit}
     assert re.search(r"fit_1 +m +ready +gaussian +0\.1", run_on_peer("fits", "list").stdout)
     shown = run_on_peer("fits", "show", "fit_1").stdout
@@ -220,6 +220,8 @@ def test_fits_are_listed_and_shown(run_on_peer, peer) -> None:
     assert "per_dimension" not in shown
     peer.documents["/v1/fits"] = fit
     assert "no clear gain" in run_on_peer("fit", "m", "d", "--family", "gaussian").stdout
+    peer.documents["/v1/fits"] = {**fit, "warnings": ["odd head"]}
+    assert "mind the warnings" in run_on_peer("fit", "m", "d", "--family", "gaussian").stdout
 
 
 def test_the_exporters_example_is_python(run) -> None:
