@@ -4,6 +4,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Pytest in a temporary directory of its own, which goes with all that killed processes left in it.
+define pytest
+@folder=$$(mktemp -d) && TMPDIR=$$folder $(BIN)/python -m pytest --basetemp $$folder/t $(1); \
+	code=$$?; rm -rf $$folder; exit $$code
+endef
+
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -20,13 +26,13 @@ demo: .venv/installed  ## the main job on bundled real data, end to end: latentm
 
 test: .venv/installed  ## lint, types and the tests, in minutes
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest
+	$(call pytest,)
 
 full: .venv/installed  ## the long tests too
-	$(BIN)/python -m pytest -m "not soak" --timeout 1800
+	$(call pytest,-m "not soak" --timeout 1800)
 
 soak: .venv/installed  ## faults repeated over seeds, for SOAK_SECONDS (600)
-	$(BIN)/python -m pytest -m soak --timeout 7200
+	$(call pytest,-m soak --timeout 7200)
 
 lint: .venv/installed  ## ruff: rules and format
 	$(BIN)/ruff check .
