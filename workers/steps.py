@@ -26,8 +26,9 @@ from workers.diagnostics.heads import head_warnings
 from workers.generation.encoding import copy_latents, encode_dataset
 from workers.generation.folder import checksum_lines, dataset_card
 from workers.generation.pipeline import ShardPlan, generate_shard
-from workers.models import BundleLimits, open_bundle
+from workers.models import open_bundle
 from workers.models.inspection import inspect_bundle
+from workers.models.prior import Parameters
 from workers.posteriors.density import Density
 from workers.posteriors.encoding import open_encoding
 from workers.posteriors.fit import density_of, fit_posterior
@@ -50,8 +51,7 @@ def inspect_model(shop: Workshop, claim: Claim, check: Check) -> None:
         work = models.inspection_of(session, claim)
     with shop.storage.as_file(work.key) as path:
         devices: list[DeviceKind] = ["cpu"] if shop.device == "cpu" else ["cpu", shop.device]
-        limits = BundleLimits(parameters=shop.settings.limits.parameters)
-        inspection = inspect_bundle(path, devices=devices, threads=shop.threads, limits=limits)
+        inspection = inspect_bundle(path, devices=devices, threads=shop.threads, limits=shop.bundle_limits)
     check()
     with shop.database.writing() as session:
         models.commit_inspection(
@@ -154,8 +154,7 @@ def fit(shop: Workshop, claim: Claim, check: Check) -> None:
     """A density fitted to an encoding."""
     with shop.database.writing() as session:
         work = fits.fit_work_of(session, claim)
-    with shop.storage.as_file(work.model_key) as path:
-        prior = declared_prior(work.manifest, open_bundle(path).prior)
+    prior = declared_prior(work.manifest, learned_prior(shop, work))
     # One BLAS thread: a fit's bits must not depend on the number of cores.
     with shop.storage.as_file(work.encoding_key) as path, threadpool_limits(1):
         fitted = fit_posterior(open_encoding(path), work.request, prior, progress=progress_of(shop, claim), check=check)
@@ -258,6 +257,14 @@ def executed_here(shop: Workshop, execution: Execution) -> Execution:
     here = execution.model_copy(update={**from_here, "versions": execution_versions(shop.device)})
     pin_execution(here)
     return here
+
+
+def learned_prior(shop: Workshop, work: fits.FitWork) -> Parameters:
+    """The parameters of a mixture that the bundle brings; any other prior needs no look into the bundle."""
+    if work.manifest.prior.kind != "mixture":
+        return {}
+    with shop.storage.as_file(work.model_key) as path:
+        return open_bundle(path, limits=shop.bundle_limits).prior
 
 
 def fitted_density(shop: Workshop, source: shards.FitSource) -> Density:

@@ -22,7 +22,7 @@ from service.work import Claim, FenceLost, Heartbeat, Stopped, claim, hand_back
 from service.work.publisher import Publisher
 from workers.devices import DeviceKind, ModelCache, is_out_of_memory
 from workers.disk import is_disk_full
-from workers.models import Vae, load_vae, open_bundle
+from workers.models import BundleLimits, Vae, load_vae, open_bundle
 from workers.scratch import Scratch
 from workers.steps import STEPS
 
@@ -49,6 +49,9 @@ class Workshop:
         self.publisher = Publisher(self.database, Queue(settings), settings)
         self.scratch = Scratch(settings.worker.scratch_dir or settings.data_dir / "scratch")
         self.ending = threading.Event()  # set at a warm shutdown
+        self.bundle_limits = BundleLimits(
+            parameters=settings.limits.parameters, latent_size=settings.limits.latent_size
+        )
         self._models = ModelCache(settings.worker.model_cache_bytes)
         if device == "cuda":
             torch.cuda.set_device(child % torch.cuda.device_count())  # one process for each GPU
@@ -157,7 +160,8 @@ class Workshop:
 
         def load() -> Vae:
             with self.storage.as_file(key) as path:
-                return load_vae(open_bundle(path), device=self.device, execution=execution, inspected=True)
+                bundle = open_bundle(path, limits=self.bundle_limits)
+                return load_vae(bundle, device=self.device, execution=execution, inspected=True)
 
         return self._models.get(f"{digest}/{execution.dtype}/{execution.layout}", self.device, load)
 

@@ -226,6 +226,7 @@ def test_every_claim_of_a_safetensors_header_is_checked(path, content, says):
 
 def test_too_many_parameters_are_refused(path):
     assert "9 parameters" in refused(write(path), limits=BundleLimits(parameters=8)).detail
+    assert "2 latent values" in refused(write(path), limits=BundleLimits(latent_size=1)).detail
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -30,6 +30,11 @@ def open_bundle(path: Path, *, limits: BundleLimits = DEFAULT_LIMITS) -> Bundle:
     """The bundle at `path`. Raises InvalidBundle, which names the part that is wrong, the bound and the way out."""
     members = read_members(path, limits)
     manifest = parse_manifest(bytes(members[MANIFEST]))
+    if manifest.latent.size > limits.latent_size:
+        raise InvalidBundle(
+            f"A row has {manifest.latent.size:,} latent values; at most {limits.latent_size:,} are allowed here.",
+            pointer="/latent/shape",
+        )
     weights = read_tensors(members[WEIGHTS], WEIGHTS, dtypes=("F32", "F16", "BF16"), limits=limits)
     learned = read_tensors(members[PRIOR], PRIOR, dtypes=("F32", "F64"), limits=limits) if PRIOR in members else None
     tensors = {name: tensor.float() for name, tensor in weights.items()}

@@ -15,6 +15,7 @@ class BundleLimits:
     header_bytes: int = 4 * MEBIBYTE
     compression_ratio: int = 100
     parameters: int = 500_000_000
+    latent_size: int = 2**20
     tensors: int = 20_000
     steps: int = 4_096
     step_values: int = 2**26
