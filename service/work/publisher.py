@@ -77,7 +77,11 @@ class Publisher:
             self._nudged.clear()
             if self._closing.is_set():
                 return
-            self.publish()
+            try:
+                self.publish()
+            except Exception:
+                # A defect must not end the thread: whoever nudges after it would wait for the sweep for ever.
+                logger.exception("publishing")
 
     def _picked(self, session: Session) -> list[Message]:
         """The next items of all queues, marked as published."""

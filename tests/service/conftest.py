@@ -13,9 +13,10 @@ import httpx
 import pytest
 import uvicorn
 from pydantic import SecretStr
-from sqlalchemy import delete, select
+from sqlalchemy import delete, event, select
 
 from service.app import create_app
+from service.database import Database
 from service.keys import operations as keys
 from service.settings import BrokerSettings, KeySettings, LimitSettings, Settings
 from service.tables import TenantRow, WorkerRow
@@ -37,9 +38,23 @@ def server(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, brok
         yield running
 
 
+def noted_reads(database: Database) -> list[float]:
+    """The times at which reading transactions begin. Listened for from before the first one on, and to the end:
+    listeners that change while another thread goes through them are an error."""
+    begun: list[float] = []
+
+    @event.listens_for(database.engine, "begin")
+    def begin(connection):
+        if connection.get_execution_options().get("sqlite_readonly"):
+            begun.append(time.monotonic())
+
+    return begun
+
+
 @contextmanager
 def serving(settings: Settings) -> Iterator[Server]:
     app = create_app(settings)
+    reads = noted_reads(app.state.services.database)
     running = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends such at once
     listener.bind(("127.0.0.1", 0))
@@ -51,7 +66,7 @@ def serving(settings: Settings) -> Iterator[Server]:
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.005)
         port = listener.getsockname()[1]
-        yield Server(f"http://127.0.0.1:{port}", port, app.state.services, app.state.services.database)
+        yield Server(f"http://127.0.0.1:{port}", port, app.state.services, app.state.services.database, reads)
     finally:
         running.should_exit = True
         thread.join(10)

@@ -41,6 +41,7 @@ class Server:
     port: int
     services: Services
     database: Database
+    reads: list[float]  # the times at which reading transactions began
 
 
 class Worker:

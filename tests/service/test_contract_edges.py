@@ -3,15 +3,12 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event
 
 from latentmill.errors import InvalidBundle
 from latentmill.specs.bundle import Labels
-from tests.service.steps import Server, vae
+from tests.service.steps import vae
 
 MANY_DIGITS = "9" * 5000
 JOB = {"model": "digits", "strategy": {"kind": "prior"}, "rows": 100}
@@ -157,30 +154,16 @@ def test_the_spec_says_which_labels_were_chosen_by_default(client, upload, worke
 
 def test_a_wait_ends_when_its_client_has_gone(server, client, upload, api_key):
     model = upload("models").json()["id"]
-    with transactions_of(server) as begun, socket.create_connection(("127.0.0.1", server.port), 5) as line:
+    before = len(server.reads)
+    with socket.create_connection(("127.0.0.1", server.port), 5) as line:
         request = f"GET /v1/models/{model}?wait=30 HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {api_key}\r\n\r\n"
         line.sendall(request.encode())
         deadline = time.monotonic() + 5
-        while len(begun) < 3:  # the key, and two looks at the model
+        while len(server.reads) < before + 3:  # the key, and two looks at the model
             assert time.monotonic() < deadline
             time.sleep(0.02)
         line.close()
         time.sleep(0.4)
-        seen = len(begun)
+        seen = len(server.reads)
         time.sleep(0.7)
-        assert len(begun) == seen
-
-
-@contextmanager
-def transactions_of(server: Server) -> Iterator[list[float]]:
-    """The times at which reading transactions begin."""
-    begun: list[float] = []
-    engine = server.database.engine
-
-    def begin(connection):
-        if connection.get_execution_options().get("sqlite_readonly"):
-            begun.append(time.monotonic())
-
-    event.listen(engine, "begin", begin)
-    yield begun
-    event.remove(engine, "begin", begin)
+        assert len(server.reads) == seen
