@@ -4,7 +4,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 import psutil
 import pytest
@@ -23,8 +23,9 @@ def worker(stack: Stack) -> Callable[[], psutil.Process]:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             process_id = stack.pids.get("compute")
-            if process_id is not None and (process := psutil.Process(process_id)).children():
-                return process
+            with suppress(psutil.NoSuchProcess):  # the one that just ended
+                if process_id is not None and (process := psutil.Process(process_id)).children():
+                    return process
             time.sleep(0.01)
         raise AssertionError("no compute worker")
 
