@@ -142,7 +142,7 @@ def test_a_nul_in_a_reference_names_nothing(client, model, upload):
 def waits_for_a_lock(server: Server) -> bool:
     """Whether, within some seconds, a transaction waits for a lock that another one holds."""
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         with server.database.reading() as session:
             if session.execute(waiting).scalar_one():
