@@ -3,6 +3,7 @@
 import hashlib
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,14 @@ def test_equal_borders_give_equal_files(job_of, tmp_path: Path) -> None:
 def compute_children(stack: Stack) -> list[psutil.Process]:
     """The processes that make rows: children of the compute worker, which keeps a tracker of semaphores beside them."""
     children = psutil.Process(stack.children["compute"].process_id).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children if "spawn_main" in " ".join(command_line(child))]
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # killed a moment ago
+        return []
 
 
 def test_a_killed_worker_changes_no_byte(job_of, stack: Stack, tmp_path: Path) -> None:
@@ -64,8 +72,9 @@ def test_a_killed_worker_changes_no_byte(job_of, stack: Stack, tmp_path: Path) -
     while not job.refresh().ended and time.monotonic() < deadline:
         if job.data["progress"]["shards_done"] > killed * 5 and killed < 2:
             for child in compute_children(stack):
-                child.send_signal(signal.SIGKILL)
-                killed += 1
+                with suppress(psutil.NoSuchProcess):
+                    child.send_signal(signal.SIGKILL)
+                    killed += 1
         time.sleep(0.02)
     job.wait()
     assert killed >= 1
@@ -77,6 +86,6 @@ def test_children_are_spawned_and_inherit_no_lock(stack: Stack) -> None:
     """A child forked from a parent with threads waits for ever for a lock that one of them held."""
     for worker in ("compute", "prompt"):
         parent = psutil.Process(stack.children[worker].process_id)
-        commands = [child.cmdline() for child in parent.children()]
+        commands = [command_line(child) for child in parent.children()]
         assert parent.cmdline() not in commands, "a forked child has its parent's command line"
         assert any("spawn_main" in " ".join(command) for command in commands), commands

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -52,9 +53,12 @@ class Up:
 
     def child(self, words: str) -> psutil.Process:
         """The child whose command line ends with `words`."""
-        return next(
-            one for one in self.family() if " ".join(one.cmdline()).endswith(words) and one.cmdline()[1] == "-P"
-        )
+        for one in self.family():
+            with suppress(psutil.NoSuchProcess):  # it may end while we look
+                command = one.cmdline()
+                if " ".join(command).endswith(words) and command[1] == "-P":
+                    return one
+        raise AssertionError(f"no child ends with {words}")
 
     def end(self, number: int) -> int:
         """Send a signal; the exit status."""
