@@ -12,7 +12,7 @@ import pytest
 from latentmill import Client
 from latentmill.stack import Stack
 
-SOON_SECONDS = 3.0  # alone on a machine: about one
+SOON_SECONDS = 6.0  # alone on a machine: about one
 
 
 @pytest.fixture
