@@ -1,0 +1,109 @@
+"""The posteriors of a dataset, and a density fitted to them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import save as save_tensors
+from threadpoolctl import threadpool_limits
+
+from service.fits import encodings
+from service.fits import operations as fits
+from service.work import Claim
+from workers.diagnostics.heads import head_warnings
+from workers.generation.encoding import copy_latents, encode_dataset
+from workers.models import open_bundle
+from workers.models.prior import Parameters
+from workers.posteriors.encoding import open_encoding
+from workers.posteriors.fit import fit_posterior
+from workers.posteriors.prior import declared_prior
+from workers.steps.step import Check, executed_here, progress_of, put_hashed
+
+if TYPE_CHECKING:
+    from workers.workshop import Workshop
+
+
+SMALL_PARAMETERS_BYTES = 16 * 1024**2  # up to here a fit's parameters live in the database
+
+
+def encode(shop: Workshop, claim: Claim, check: Check) -> None:
+    """The posteriors of a dataset's rows under a model."""
+    with shop.database.writing() as session:
+        work = encodings.encoding_work_of(session, claim)
+    measured = work.executions.get(shop.device) or next(iter(work.executions.values()))
+    execution = executed_here(shop, measured.execution)
+    classes = tuple(work.label_classes) if work.label_classes is not None else None
+    with (
+        shop.scratch.folder() as folder,
+        shop.storage.as_file(work.rows_key) as rows_path,
+        shop.optional_file(work.labels_key) as labels_path,
+    ):
+        rows = np.load(rows_path, mmap_mode="r")
+        labels = np.load(labels_path, mmap_mode="r") if labels_path else None
+        out_path = folder / "encoding.safetensors"
+        if work.dataset_kind == "latents":
+            size = work.manifest.latent.size
+            summary = copy_latents(rows, labels, out_path, classes=classes, latent_size=size, check=check)
+        else:
+            summary = encode_dataset(
+                shop.vae(work.model_key, work.model_digest, execution),
+                rows,
+                labels,
+                out_path,
+                classes=classes,
+                batch_rows=execution.batch_rows,
+                head_test=head_warnings,
+                check=check,
+                progress=progress_of(shop, claim),
+            )
+        key = put_hashed(shop, claim, "encodings", out_path)
+    with shop.publishing(key) as session:
+        encodings.commit_encoding(
+            session,
+            claim,
+            key=key,
+            rows=summary.rows,
+            deterministic=summary.deterministic,
+            warnings=summary.warnings,
+            execution=execution if work.dataset_kind == "rows" else None,
+        )
+        shop.outcomes.settled(session, "encoding", work.encoding_id)
+
+
+def fit(shop: Workshop, claim: Claim, check: Check) -> None:
+    """A density fitted to an encoding."""
+    with shop.database.writing() as session:
+        work = fits.fit_work_of(session, claim)
+    prior = declared_prior(work.manifest, learned_prior(shop, work))
+    # One BLAS thread: a fit's bits must not depend on the number of cores.
+    with shop.storage.as_file(work.encoding_key) as path, threadpool_limits(1):
+        fitted = fit_posterior(open_encoding(path), work.request, prior, progress=progress_of(shop, claim), check=check)
+    parameters = save_tensors(fitted.parameters)
+    key = None
+    if len(parameters) > SMALL_PARAMETERS_BYTES:
+        with shop.scratch.folder() as folder:
+            path = folder / "parameters.safetensors"
+            path.write_bytes(parameters)
+            key = put_hashed(shop, claim, "fits", path)
+    with shop.publishing(*([key] if key else [])) as session:
+        fits.commit_fit(
+            session,
+            claim,
+            family=fitted.family,
+            parameters=None if key else parameters,
+            parameters_key=key,
+            parameters_digest=hashlib.sha256(parameters).hexdigest(),
+            diagnostics=fitted.diagnostics,
+            warnings=[*work.warnings, *fitted.warnings],
+        )
+        shop.outcomes.settled(session, "fit", work.fit_id)
+
+
+def learned_prior(shop: Workshop, work: fits.FitWork) -> Parameters:
+    """The parameters of a mixture that the bundle brings; any other prior needs no look into the bundle."""
+    if work.manifest.prior.kind != "mixture":
+        return {}
+    with shop.storage.as_file(work.model_key) as path:
+        return open_bundle(path, limits=shop.bundle_limits).prior
