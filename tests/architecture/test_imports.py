@@ -18,6 +18,7 @@ PURE = (
     "posteriors",
     "randomness",
     "readers",
+    "reporting",
     "rows",
     "sampling",
     "shards",
@@ -121,6 +122,12 @@ def test_pure_folders_know_no_queue_and_no_records(folder: str) -> None:
 )
 def test_workers_import_downward_only(folder: str, upward: tuple[str, ...]) -> None:
     assert offences(sources(f"workers/{folder}/**/*.py"), tuple(f"workers.{name}" for name in upward)) == []
+
+
+@pytest.mark.parametrize("folder", [folder for folder in PURE if folder != "reporting"])
+def test_nothing_pure_imports_reporting(folder: str) -> None:
+    paths = sources(f"workers/{folder}/**/*.py") or sources(f"workers/{folder}.py")
+    assert offences(paths, ("workers.reporting",)) == []
 
 
 @pytest.mark.parametrize("noun", [noun for noun in NOUNS if (ROOT / "service" / noun).is_dir()])
