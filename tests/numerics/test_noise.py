@@ -47,6 +47,10 @@ GOLDEN = {
     "REPORT_CHOICES": ["-0x1.958e879a20c92p-1", "-0x1.509c26e72b04dp-6", "0x1.3955d52c82558p-3"],
     "BOOTSTRAP": ["-0x1.44731d7324598p-1", "0x1.f0fdf357267f5p-1", "0x1.df558406f85e9p-1"],
     "PROJECTIONS": ["0x1.d0df8a8d831bdp-2", "-0x1.30082a82172a2p+0", "0x1.71e1c2c9bce80p-7"],
+    "REPORT_REFERENCE": ["0x1.15146a496741fp-5", "0x1.5b89fd0449a07p-1", "0x1.23c5e11dd963fp-1"],
+    "REPORT_FLOOR": ["-0x1.1c26ee7159d67p-1", "-0x1.bbf6a5f2f159ep+0", "0x1.338367cdc73cap-2"],
+    "REPORT_SHOWN": ["-0x1.1eff0cf451e98p-6", "-0x1.a8bb568ff080dp-3", "0x1.c67f6a92aa943p-1"],
+    "REPORT_PRIOR": ["0x1.2495d03fa48ccp+0", "-0x1.5228d177c7d18p+0", "0x1.017511ab92a54p-3"],
 }
 
 
@@ -73,6 +77,10 @@ def test_stream_numbers_stand() -> None:
         "REPORT_CHOICES": 32,
         "BOOTSTRAP": 33,
         "PROJECTIONS": 34,
+        "REPORT_REFERENCE": 35,
+        "REPORT_FLOOR": 36,
+        "REPORT_SHOWN": 37,
+        "REPORT_PRIOR": 38,
     }
 
 

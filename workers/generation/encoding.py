@@ -67,7 +67,7 @@ def encode_dataset(
     rows, labels: as the readers left them, memory maps at best; `labels` are numbers of `classes`, and stay so in the
     encoding. `check` is called before each batch and may raise to stop; `progress` hears the fraction that is done.
     """
-    number_in_model = _numbers_in_model(vae, labels, classes)
+    number_in_model = numbers_in_model(vae, labels, classes)
     ahead: Conveyor[_Batch] = Conveyor(DEPTH)
     largest_std = 0.0
     with (
@@ -145,7 +145,7 @@ def _encode(vae: Vae, batch: _Batch) -> tuple[NDArray[np.float32], NDArray[np.fl
         return mean.cpu().numpy(), std.cpu().numpy()
 
 
-def _numbers_in_model(
+def numbers_in_model(
     vae: Vae, labels: NDArray[np.int32] | None, classes: tuple[str, ...] | None
 ) -> NDArray[np.int64] | None:
     """For each class of the dataset its number in a conditional model, which matches classes by their text."""

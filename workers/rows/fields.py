@@ -1,5 +1,6 @@
 """Rows as users get them: named, typed arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -43,4 +44,13 @@ class RowBatch:
         return RowBatch(
             {name: values[start:stop] for name, values in self.values.items()},
             {name: marks[start:stop] for name, marks in self.missing.items()},
+        )
+
+    @staticmethod
+    def joined(batches: Sequence["RowBatch"]) -> "RowBatch":
+        """The rows of all batches, one after the other; at least one batch."""
+        first = batches[0]
+        return RowBatch(
+            {name: np.concatenate([batch.values[name] for batch in batches]) for name in first.values},
+            {name: np.concatenate([batch.missing[name] for batch in batches]) for name in first.missing},
         )
