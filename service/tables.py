@@ -7,6 +7,7 @@ from service.idempotency.tables import IdempotencyRow
 from service.jobs.tables import EventRow, JobRow, ShardRow
 from service.keys.tables import KeyRow, TenantRow
 from service.models.tables import ModelRow
+from service.previews.tables import PreviewRow
 from service.work.tables import LockRow, NeedRow, WorkerRow, WorkItemRow
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "LockRow",
     "ModelRow",
     "NeedRow",
+    "PreviewRow",
     "ShardRow",
     "TenantRow",
     "WorkItemRow",

@@ -23,7 +23,7 @@ PURE = (
     "sampling",
     "shards",
 )
-NOUNS = ("keys", "models", "datasets", "fits", "reports", "jobs")  # a noun may use those before it, never those after
+NOUNS = ("keys", "models", "datasets", "fits", "reports", "jobs", "previews")  # a noun may use those before it, never those after
 
 
 @dataclass(frozen=True)
