@@ -5,65 +5,31 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from latentmill.errors import Gone, NotFound, NotReady, Problem
-from latentmill.specs import Execution, Family, JobRequest, VaeManifest
+from latentmill.errors import NotFound, NotReady, Problem
+from latentmill.specs import Execution, JobRequest
 from latentmill.specs.requests import Format
 from service import work
 from service.database import database_now
-from service.fits.operations import FAMILY
-from service.fits.tables import EncodingRow, FitRow
+from service.jobs.sources import RowWork, row_work_fields
 from service.jobs.states import add_event, finish_cancelling, lock, move
 from service.jobs.tables import JobRow, ShardRow
-from service.models import operations as models
-from service.models.tables import ModelRow
 from service.work import Claim
 
 PIECE = 1000  # so many work items of a job are added at a time
 EXTENSIONS: dict[Format, str] = {"npz": "npz", "parquet": "parquet"}
 
 
-@dataclass(frozen=True)
-class FitSource:
-    """The fit that a shard draws from; its parameters are here, or in storage under `key`."""
-
-    fit_id: str
-    family: Family
-    parameters: bytes | None
-    key: str | None
-    digest: str
-
-
-@dataclass(frozen=True)
-class EncodingSource:
-    """The encoding that a shard draws around."""
-
-    encoding_id: str
-    key: str
-    rows: int
-
-
-@dataclass(frozen=True)
-class ShardWork:
+@dataclass(frozen=True, kw_only=True)
+class ShardWork(RowWork):
     """What a worker generates."""
 
     job_id: str
-    tenant_id: str
     index: int
     name: str
     first_row: int
     rows: int
-    request: JobRequest
-    seed: int
-    execution: Execution
-    model_id: str
-    model_key: str
-    model_digest: str
-    manifest: VaeManifest
-    fit: FitSource | None
-    encoding: EncodingSource | None
     format: Format
     shards_total: int
-    label_counts: dict[str, int] | None
 
 
 def add_items(session: Session, job: JobRow) -> None:
@@ -109,29 +75,18 @@ def shard_work_of(session: Session, claim: Claim) -> ShardWork:
     if job.state == "queued":
         move(session, job, "running")
     request = JobRequest.model_validate(job.request)
-    model = session.get_one(ModelRow, job.model_id)
-    if model.key is None or job.shard_rows is None or job.shards_total is None or request.format is None:
-        raise Gone(f"{model.id} was deleted.")
+    if job.shard_rows is None or job.shards_total is None or request.format is None:
+        raise ValueError(f"{job.id} runs without a plan")
     first_row = claim.index * job.shard_rows
     return ShardWork(
+        **row_work_fields(session, job),
         job_id=job.id,
-        tenant_id=job.tenant_id,
         index=claim.index,
         name=shard_name(claim.index, job.shards_total, request.format),
         first_row=first_row,
         rows=min(job.shard_rows, job.rows_total - first_row),
-        request=request,
-        seed=job.seed,
-        execution=Execution.model_validate(job.execution),
-        model_id=model.id,
-        model_key=model.key,
-        model_digest=model.digest,
-        manifest=models.manifest_of(model),
-        fit=_fit_source(session, job),
-        encoding=_encoding_source(session, job),
         format=request.format,
         shards_total=job.shards_total,
-        label_counts=dict(job.label_counts) if job.label_counts is not None else None,
     )
 
 
@@ -214,22 +169,3 @@ def _execution_number(job: JobRow, execution: Execution) -> int:
     if seen not in job.executions:
         job.executions = [*job.executions, seen]
     return job.executions.index(seen)
-
-
-def _fit_source(session: Session, job: JobRow) -> FitSource | None:
-    if job.fit_id is None:
-        return None
-    fit = session.get_one(FitRow, job.fit_id)
-    if fit.deleted_at is not None or fit.parameters_digest is None:
-        raise Gone(f"{fit.id} was deleted.")
-    family = FAMILY.validate_python(fit.family)
-    return FitSource(fit.id, family, fit.parameters, fit.parameters_key, fit.parameters_digest)
-
-
-def _encoding_source(session: Session, job: JobRow) -> EncodingSource | None:
-    if job.encoding_id is None:
-        return None
-    encoding = session.get_one(EncodingRow, job.encoding_id)
-    if encoding.key is None:
-        raise Gone(f"{encoding.id} was deleted.")
-    return EncodingSource(encoding.id, encoding.key, encoding.rows or 0)

@@ -23,7 +23,8 @@ PURE = (
     "sampling",
     "shards",
 )
-NOUNS = ("keys", "models", "datasets", "fits", "reports", "jobs", "previews")  # a noun may use those before it, never those after
+# A noun may use those before it, never those after.
+NOUNS = ("keys", "models", "datasets", "fits", "reports", "jobs", "previews")
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from safetensors.numpy import load as load_tensors
 
 from service.jobs import finalizing, shards
+from service.jobs.sources import FitSource, RowWork
 from service.work import Claim
 from workers.generation.folder import checksum_lines, dataset_card
 from workers.generation.pipeline import ShardPlan, generate_shard
+from workers.models import Vae
 from workers.posteriors.density import Density
 from workers.posteriors.encoding import open_encoding
 from workers.posteriors.fit import density_of
 from workers.posteriors.prior import declared_prior
-from workers.sampling import open_strategy
+from workers.sampling import LatentSource, open_strategy
 from workers.steps.step import Check, executed_here
 
 if TYPE_CHECKING:
@@ -29,18 +33,7 @@ def make_shard(shop: Workshop, claim: Claim, check: Check) -> None:
         work = shards.shard_work_of(session, claim)
     execution = executed_here(shop, work.execution)
     vae = shop.vae(work.model_key, work.model_digest, execution)
-    prior = declared_prior(work.manifest, vae.prior_parameters)
-    encoding_key = work.encoding.key if work.encoding else None
-    with shop.scratch.folder() as folder, shop.optional_file(encoding_key) as encoding_path:
-        source = open_strategy(
-            work.request.strategy,
-            seed=work.seed,
-            rows=work.request.rows,
-            manifest=work.manifest,
-            density=fitted_density(shop, work.fit) if work.fit else prior,
-            encoding=open_encoding(encoding_path) if encoding_path else None,
-            counts=work.label_counts,
-        )
+    with shop.scratch.folder() as folder, opened_source(shop, work, vae) as source:
         plan = ShardPlan(
             first_row=work.first_row,
             rows=work.rows,
@@ -85,7 +78,22 @@ def finalize(shop: Workshop, claim: Claim, check: Check) -> None:
         finalizing.commit_finalize(session, claim, files=files)
 
 
-def fitted_density(shop: Workshop, source: shards.FitSource) -> Density:
+@contextmanager
+def opened_source(shop: Workshop, work: RowWork, vae: Vae) -> Iterator[LatentSource]:
+    """The latents of all rows that `work` speaks of, for as long as the block runs."""
+    with shop.optional_file(work.encoding.key if work.encoding else None) as encoding_path:
+        yield open_strategy(
+            work.request.strategy,
+            seed=work.seed,
+            rows=work.request.rows,
+            manifest=work.manifest,
+            density=fitted_density(shop, work.fit) if work.fit else declared_prior(work.manifest, vae.prior_parameters),
+            encoding=open_encoding(encoding_path) if encoding_path else None,
+            counts=work.label_counts,
+        )
+
+
+def fitted_density(shop: Workshop, source: FitSource) -> Density:
     """The density of a fit, from the database or from storage."""
     parameters = source.parameters if source.parameters is not None else b"".join(shop.storage.read(source.key or ""))
     return density_of(source.family, load_tensors(parameters))
