@@ -1,6 +1,6 @@
 """The bodies of creating requests."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ Format = Literal["npz", "parquet", "safetensors", "csv", "webdataset", "mds"]
 
 class FitRequest(Spec):
     """Fit `family` to the aggregate posterior of `dataset` under `model`."""
+
+    version: ClassVar[int] = 2  # 2: the split of labelled rows is stratified
 
     model: Reference
     dataset: Reference

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from latentmill.errors import Gone, NotReady, NotYet, Problem
+from latentmill.errors import Gone, InvalidLabels, NotReady, NotYet, Problem
 from latentmill.specs import Family, FitRequest, VaeManifest
 from service import work
 from service.database import ROW_LOCK, database_now, new_id
@@ -52,6 +52,7 @@ def create(session: Session, tenant_id: str, request: FitRequest) -> tuple[FitRo
     model = find_needed(session, ModelRow, tenant_id, request.model, pointer="/model", lock=True)
     dataset = find_needed(session, DatasetRow, tenant_id, request.dataset, pointer="/dataset", lock=True)
     encodings.check_pair(model, dataset)
+    _check_labels(request, dataset)
     request = request.model_copy(update={"model": model.id, "dataset": dataset.id})
     row = _same(session, tenant_id, request.digest())
     if row is not None and row.state != "failed":
@@ -201,9 +202,16 @@ def _begin(session: Session, row: FitRow, model: ModelRow, dataset: DatasetRow, 
         start(session, row.id)
 
 
+def _check_labels(request: FitRequest, dataset: DatasetRow) -> None:
+    """A dataset that is still read is looked at by the fit itself."""
+    if request.by_label and dataset.state == "ready" and datasets.classes_of(dataset) is None:
+        raise InvalidLabels(
+            f'{dataset.id} has no labels to fit by; upload it with labels, or take "by_label": false.',
+            pointer="/by_label",
+        )
+
+
 def _refuse_what_is_to_come(request: FitRequest) -> None:
-    if request.by_label:
-        raise NotYet("Fits by label are not part of this release.", pointer="/by_label")
     if request.family.kind in FAMILIES_TO_COME:
         raise NotYet(f"The family {request.family.kind!r} is not part of this release.", pointer="/family/kind")
 

@@ -39,10 +39,11 @@ def fitted(
     family: Family,
     *,
     prior: Density | str | None = "standard normal",
+    conditional: bool = False,
     check: Callable[[], None] = lambda: None,
     progress: Callable[[float], None] = lambda _: None,
     **options: Any,
 ) -> FittedPosterior:
     request = FitRequest(model="m", dataset="d", family=family, **options)
     chosen = standard_normal(encoding.latent_size) if isinstance(prior, str) else prior
-    return fit_posterior(encoding, request, chosen, progress=progress, check=check)
+    return fit_posterior(encoding, request, chosen, conditional=conditional, progress=progress, check=check)

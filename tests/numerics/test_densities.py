@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from latentmill.errors import DataError
 from latentmill.specs import Gaussian, Mixture, VaeManifest
 from workers.posteriors.density import Density
-from workers.posteriors.fit import density_of
+from workers.posteriors.families import density_of
 from workers.posteriors.gaussian import gaussian_parameters
 from workers.posteriors.moments import Moments
 from workers.posteriors.prior import declared_prior, is_standard_normal, standard_normal

@@ -273,9 +273,7 @@ def test_what_cannot_be_fitted_is_refused_with_a_way_out(
         fitted(encoding, family)
 
 
-def test_by_label_is_not_yet_and_identical_rows_cannot_be_split() -> None:
-    with pytest.raises(NotYet, match="by_label"):
-        fitted(matched(100, 2), FULL, by_label=True)
+def test_identical_rows_cannot_be_split() -> None:
     same = matched(100, 2)
     same.row_digests[:] = 7
     with pytest.raises(DataError, match="Only 1 of the 100 rows are different"):

@@ -88,7 +88,7 @@ def test_shrinkage_agrees_with_its_formula(rows: int, latent_size: int) -> None:
     encoding = made(rows, latent_size, seed=rows)
     moments = Moments.of(encoding.mean, encoding.std, full=True)
     x = encoding.mean.astype(np.float64)
-    found = shrinkage_of(encoding, None, moments)
+    found = shrinkage_of(encoding, np.arange(rows), moments)
     assert found == pytest.approx(shrinkage_by_loops(x), rel=1e-9)
     assert found == pytest.approx(shrinkage_by_matrices(x), rel=1e-9)
     assert 0 < found < 1
@@ -103,10 +103,12 @@ def test_shrinkage_of_a_part_is_that_of_the_part_alone() -> None:
     encoding = made(60, 8, seed=2)
     kept = np.arange(60) % 3 > 0
     part = Moments.of(encoding.mean[kept], encoding.std[kept], full=True)
-    assert shrinkage_of(encoding, kept, part) == pytest.approx(shrinkage_by_loops(encoding.mean[kept].astype(float)))
+    assert shrinkage_of(encoding, np.flatnonzero(kept), part) == pytest.approx(
+        shrinkage_by_loops(encoding.mean[kept].astype(float))
+    )
 
 
 def test_no_shrinkage_from_ten_rows_per_dimension_or_in_one_dimension() -> None:
     for rows, latent_size in ((80, 8), (5, 1)):
         encoding = made(rows, latent_size)
-        assert shrinkage_of(encoding, None, Moments.of(encoding.mean, encoding.std, full=True)) == 0.0
+        assert shrinkage_of(encoding, np.arange(rows), Moments.of(encoding.mean, encoding.std, full=True)) == 0.0

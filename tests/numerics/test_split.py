@@ -59,6 +59,30 @@ def test_equal_bytes_with_other_labels_are_other_groups() -> None:
     assert len(np.unique(split_rows(made, None, seed=0, holdout=0.1).groups)) == 10
 
 
+def test_each_part_has_its_share_of_every_label_and_sizes_stay() -> None:
+    made = digests(3_000)
+    labels = np.random.default_rng(2).choice(4, 3_000, p=[0.5, 0.3, 0.15, 0.05]).astype(np.int32)
+    split = split_rows(made, labels, seed=0, holdout=0.15)
+    assert (len(split.holdout), len(split.tune), len(split.fit)) == (450, 255, 2_295)
+    for label, rows in enumerate(np.bincount(labels)):
+        assert abs(int((labels[split.holdout] == label).sum()) - 0.15 * rows) <= 1
+        assert abs(int((labels[split.tune] == label).sum()) - 0.085 * rows) <= 2
+    mine = split.where(labels == 3)
+    assert set(labels[np.concatenate([mine.fit, mine.tune, mine.holdout])]) == {3}
+    # Within a label the order is still that of the hash.
+    alone = split_rows(made[labels == 1], None, seed=0, holdout=0.15).holdout
+    here = contents(made[split.holdout[labels[split.holdout] == 1]])
+    assert here == contents(made[labels == 1][alone])[: len(here)] or len(here) == len(alone) + 1
+
+
+def test_rare_labels_are_held_out_as_often_as_frequent_ones() -> None:
+    """800 labels of two rows beside one of 400: about a tenth of the rare rows, 160, is held out (sd 9)."""
+    labels = np.concatenate([np.zeros(400), np.arange(2, 1_602) // 2]).astype(np.int32)
+    held = labels[split_rows(digests(2_000), labels, seed=0, holdout=0.1).holdout]
+    assert len(held) == 200
+    assert abs(int((held > 0).sum()) - 160) < 4
+
+
 def test_the_position_of_a_row_decides_nothing_and_the_seed_does() -> None:
     made = digests(1_000)
     order = np.random.default_rng(5).permutation(1_000)

@@ -166,7 +166,7 @@ def test_a_rejected_dataset_is_not_ready(client, model, upload, worker):
 @pytest.mark.parametrize(
     ("change", "status", "pointer"),
     [
-        ({"by_label": True}, 501, "/by_label"),
+        ({"by_label": True}, 422, "/by_label"),
         ({"family": {"kind": "flow"}}, 501, "/family/kind"),
         ({"family": {"kind": "empirical"}}, 501, "/family/kind"),
         ({"family": {"kind": "normal"}}, 422, "/family"),

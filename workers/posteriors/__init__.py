@@ -3,7 +3,9 @@
 from workers.posteriors.density import Density
 from workers.posteriors.encoding import Encoding, EncodingWriter, open_encoding, save_encoding
 from workers.posteriors.estimate import Estimate
-from workers.posteriors.fit import FittedPosterior, density_of, fit_posterior
+from workers.posteriors.families import density_of
+from workers.posteriors.fit import FittedPosterior, fit_posterior
+from workers.posteriors.labelled import LabelledDensity
 from workers.posteriors.prior import declared_prior, standard_normal
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "EncodingWriter",
     "Estimate",
     "FittedPosterior",
+    "LabelledDensity",
     "declared_prior",
     "density_of",
     "fit_posterior",

@@ -50,6 +50,12 @@ class Encoding:
         for first in range(0, self.rows, step):
             yield slice(first, min(first + step, self.rows))
 
+    def blocks_of(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """`rows` in parts, each small enough to hold in float64; sorted rows are read in the order of the file."""
+        step = max(1, BLOCK_VALUES // self.latent_size)
+        for first in range(0, len(rows), step):
+            yield rows[first : first + step]
+
 
 class EncodingWriter:
     """Fills the file of an encoding block by block, in order of rows; leaving with an error removes the file."""

@@ -28,14 +28,20 @@ class Judgement:
     scores: Floats
     baseline_scores: Floats
     groups: NDArray[np.int64]
+    unlabelled_scores: Floats | None = None  # of f(z) where `scores` are of f(z|y)
 
     def as_json(self) -> dict[str, Any]:
-        """Both negative log densities, whose difference is the gain."""
+        """Both negative log densities, whose difference is the gain; and the gain of f(z|y) over f(z)."""
+        told = {} if self.unlabelled_scores is None else {"label_information": self._over(self.unlabelled_scores)}
         return {
             "prior_holdout_nll": -float(self.baseline_scores.mean()),
             "holdout_nll": -float(self.scores.mean()),
-            "gain": paired_gain(self.scores, self.baseline_scores, self.groups).as_json(),
+            "gain": self._over(self.baseline_scores),
+            **told,
         }
+
+    def _over(self, scores: Floats) -> dict[str, float | None]:
+        return paired_gain(self.scores, scores, self.groups).as_json()
 
 
 def diagnostics_of(
@@ -95,7 +101,7 @@ def _gaussian_kl(encoding: Encoding, measured: Measurement) -> float | None:
     moments = measured.all_rows
     if not moments.full or not np.all(moments.variance > 0):
         return None
-    covariance = moments.covariance(shrinkage_of(encoding, None, moments))
+    covariance = moments.covariance(shrinkage_of(encoding, np.arange(encoding.rows), moments))
     if smallest_correlation_eigenvalue(covariance) < MIN_EIGENVALUE:
         return None
     return gaussian_kl(moments.mean, covariance)

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmill.errors import DataError
 from workers.posteriors.density import Density
 from workers.posteriors.draws import repeated_draws
 from workers.posteriors.encoding import Encoding
 from workers.posteriors.estimate import Estimate, grouped_mean
 from workers.posteriors.gaussian import LOG_2PI
+from workers.posteriors.labelled import LabelledDensity
 from workers.randomness.streams import Stream
 
 DRAWS_PER_ROW = 4
@@ -26,16 +28,38 @@ def row_log_densities(
     seed: int,
     stream: Stream,
     check: Callable[[], None],
+    given_labels: bool = False,
 ) -> list[Floats]:
-    """l_i = mean over 4 draws z of q(z|x_i) of ln f(z), (n,), for each density f: the same draws for all of them."""
+    """l_i = mean over 4 draws z of q(z|x_i) of ln f(z), (n,), for each density f: the same draws for all of them.
+
+    With `given_labels`, as for a conditional model, a density by label is scored as f(z|y) with the row's own label.
+    """
     scores = [np.empty(len(rows)) for _ in densities]
     blocks = repeated_draws(encoding, rows, seed=seed, stream=stream, copies=DRAWS_PER_ROW)
     for block, latents, _ in blocks:
         check()
         flat = latents.reshape(-1, encoding.latent_size)
         for score, density in zip(scores, densities, strict=True):
-            score[block] = density.log_density(flat).reshape(-1, DRAWS_PER_ROW).mean(axis=1)
+            if given_labels and isinstance(density, LabelledDensity):
+                labels = labels_in(density, encoding, rows[block]).repeat(DRAWS_PER_ROW)
+                values = density.log_density_given(flat, labels)
+            else:
+                values = density.log_density(flat)
+            score[block] = values.reshape(-1, DRAWS_PER_ROW).mean(axis=1)
     return scores
+
+
+def labels_in(density: LabelledDensity, encoding: Encoding, rows: Rows) -> Rows:
+    """The labels of `rows` as numbers into the density's classes, (n,); classes are matched by their text."""
+    if encoding.labels is None or encoding.classes is None:
+        raise ValueError("the encoding has no named labels")
+    numbers = {name: number for number, name in enumerate(density.classes)}
+    table = np.array([numbers.get(name, -1) for name in encoding.classes], dtype=np.int64)
+    found = table[np.asarray(encoding.labels[rows])]
+    if np.any(found < 0):
+        name = encoding.classes[int(encoding.labels[rows[int(np.argmin(found))]])]
+        raise DataError(f"The fit has no label {name!r}.", pointer="/dataset")
+    return found
 
 
 def paired_gain(scores: Floats, baseline: Floats, groups: NDArray[np.int64]) -> Estimate:

@@ -1,5 +1,6 @@
 """N(m, S): as a density, and as a fit with the exact moments of the aggregate posterior."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,12 @@ def cholesky(covariance: Floats) -> Floats:
         return np.linalg.cholesky(covariance).astype(np.float64, copy=False)
 
 
-def gaussian_density(parameters: dict[str, Any]) -> FullGaussian | DiagonalGaussian:
+def gaussian_density(parameters: Mapping[str, NDArray[Any]]) -> FullGaussian | DiagonalGaussian:
     """The density with these parameters: mean (D,), and covariance (D, D) or variance (D,)."""
-    if "covariance" in parameters:
-        return FullGaussian(parameters["mean"], parameters["covariance"])
-    return DiagonalGaussian(parameters["mean"], parameters["variance"])
+    exact = {name: np.asarray(array, dtype=np.float64) for name, array in parameters.items()}
+    if "covariance" in exact:
+        return FullGaussian(exact["mean"], exact["covariance"])
+    return DiagonalGaussian(exact["mean"], exact["variance"])
 
 
 def gaussian_parameters(moments: Moments, covariance: Covariance, shrinkage: float) -> dict[str, Floats]:

@@ -53,13 +53,14 @@ class Measurement:
 
 
 def measure(encoding: Encoding, split: Split, *, full: bool, check: Callable[[], None]) -> Measurement:
-    """Read the encoding once, in blocks; with `full`, covariances and not only variances."""
+    """Read the rows of `split` once, in blocks; with `full`, covariances and not only variances."""
+    rows = np.sort(np.concatenate([split.holdout, split.training]))
     held_out = np.zeros(encoding.rows, dtype=bool)
     held_out[split.holdout] = True
     training = holdout = Moments.none(encoding.latent_size, full=full)
     training_rate, holdout_rate = np.zeros((2, encoding.latent_size))
     smallest_std = np.inf
-    for block in encoding.blocks():
+    for block in encoding.blocks_of(rows):
         check()
         mean = np.asarray(encoding.mean[block], dtype=np.float64)
         std = np.asarray(encoding.std[block], dtype=np.float64)
@@ -72,7 +73,7 @@ def measure(encoding: Encoding, split: Split, *, full: bool, check: Callable[[],
     return Measurement(
         training,
         holdout,
-        rate=(training_rate + holdout_rate) / encoding.rows,
+        rate=(training_rate + holdout_rate) / len(rows),
         training_rate=training_rate / max(training.rows, 1),
         has_std=smallest_std > 0,
     )

@@ -1,6 +1,7 @@
 """A mixture of Gaussians over all D dimensions: drawn and scored by our own code, whoever fitted it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,8 @@ class GaussianMixture:
             yield solve_triangular(factor, centred.T, lower=True).T if self.full else centred / factor
 
 
-def mixture_density(parameters: dict[str, Floats]) -> GaussianMixture:
+def mixture_density(parameters: Mapping[str, NDArray[Any]]) -> GaussianMixture:
     """The density with these parameters: weights (K,), means (K, D), and covariances (K, D, D) or variances (K, D)."""
-    spread = parameters["covariances"] if "covariances" in parameters else parameters["variances"]
-    return GaussianMixture(parameters["weights"], parameters["means"], spread)
+    exact = {name: np.asarray(array, dtype=np.float64) for name, array in parameters.items()}
+    spread = exact["covariances"] if "covariances" in exact else exact["variances"]
+    return GaussianMixture(exact["weights"], exact["means"], spread)

@@ -15,6 +15,7 @@ from workers.posteriors.encoding import Encoding
 from workers.posteriors.estimate import grouped_mean
 from workers.posteriors.gain import row_log_densities
 from workers.posteriors.gaussian import refuse_constant, refuse_too_wide
+from workers.posteriors.learning import Learned, Material, Parameters, Progress
 from workers.posteriors.mixture import mixture_density
 from workers.posteriors.moments import Moments
 from workers.posteriors.split import Split
@@ -28,7 +29,16 @@ ROWS_PER_PARAMETER = 5
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-Parameters = dict[str, Floats]
+
+
+def learn_mixture(family: Mixture, material: Material, progress: Progress) -> Learned:
+    """Serves what is judged."""
+    fitted = fit_mixture(
+        material.encoding, material.split, family, material.active,
+        seed=material.seed, progress=progress, check=material.check,
+    )  # fmt: skip
+    judged = mixture_density(fitted.parameters)
+    return Learned(fitted.family, fitted.parameters, judged, fitted.rows_used, 0.0, fitted.warnings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ def declared_prior(manifest: VaeManifest, parameters: Mapping[str, NDArray[np.fl
     if manifest.prior.kind == "standard_normal":
         return standard_normal(manifest.latent.size)
     if manifest.prior.kind == "mixture":
-        return mixture_density({name: np.asarray(array, dtype=np.float64) for name, array in parameters.items()})
+        return mixture_density(parameters)
     return None
 
 

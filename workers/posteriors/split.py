@@ -29,16 +29,26 @@ class Split:
         """Fit and tune rows, in the order of their hash: for families that choose nothing."""
         return np.concatenate([self.tune, self.fit])
 
+    def where(self, wanted: NDArray[np.bool_]) -> "Split":
+        """The same split of the `wanted` (N,) rows alone."""
+        fit, tune, holdout = (rows[wanted[rows]] for rows in (self.fit, self.tune, self.holdout))
+        return Split(fit=fit, tune=tune, holdout=holdout, groups=self.groups)
+
 
 def split_rows(digests: NDArray[np.uint8], labels: NDArray[np.int32] | None, *, seed: int, holdout: float) -> Split:
     """Order the groups of identical rows (digest and label) by sha256(seed, digest); cut off holdout, then tune.
 
     Holdout gets the first ceil(holdout * N) rows, tune the next ceil(0.1 * rest). A group that a border would split
-    belongs whole to the part in which it begins.
+    belongs whole to the part in which it begins. With labels each part has its share of every label: see `_spread`.
     """
     groups, first_rows, sizes = _groups(digests, labels)
     hashes = _hashes(digests[first_rows], seed)
-    ranked = np.lexsort((np.arange(len(sizes)), hashes))
+    if labels is None:
+        ranked = np.lexsort((np.arange(len(sizes)), hashes))
+    else:
+        ranked = np.lexsort(
+            (np.arange(len(sizes)), hashes, _spread(np.asarray(labels)[first_rows], hashes, sizes, seed))
+        )
     ends = np.cumsum(sizes[ranked])
     total = int(ends[-1])
     cut_holdout, holdout_rows = _cut(ends, 0, rows_of_share(holdout, total))
@@ -49,6 +59,30 @@ def split_rows(digests: NDArray[np.uint8], labels: NDArray[np.int32] | None, *, 
     of_row = rank[groups[order]]
     first, second = np.searchsorted(of_row, [cut_holdout, cut_tune])
     return Split(fit=order[second:], tune=order[first:second], holdout=order[:first], groups=groups)
+
+
+def _spread(labels: NDArray[np.int32], hashes: NDArray[np.uint64], sizes: Rows, seed: int) -> NDArray[np.float64]:
+    """Where each group lies among those of its label, in (0, 1): (rows before it + u * its rows) / rows of the label.
+
+    Groups of a label come in the order of their hashes, and u is the label's own: so a rare label is held out as often
+    as a frequent one, though not in every split.
+    """
+    order = np.lexsort((np.arange(len(sizes)), hashes, labels))
+    numbers, first, place = np.unique(labels[order], return_index=True, return_inverse=True)
+    ends = np.cumsum(sizes[order])
+    before = ends - sizes[order]
+    start = before[first]
+    total = np.append(start[1:], ends[-1]) - start
+    offsets = np.array([_offset(seed, int(number)) for number in numbers])
+    within = np.empty(len(sizes))
+    within[order] = (before - start[place] + offsets[place] * sizes[order]) / total[place]
+    return within
+
+
+def _offset(seed: int, label: int) -> float:
+    """A number in [0, 1) that seed and label decide."""
+    hashed = hashlib.sha256(seed.to_bytes(8, "little") + b"label" + label.to_bytes(8, "little", signed=True))
+    return int.from_bytes(hashed.digest()[:8], "big") / 2**64
 
 
 def rows_of_share(share: float, rows: int) -> int:

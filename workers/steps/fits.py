@@ -79,7 +79,10 @@ def fit(shop: Workshop, claim: Claim, check: Check) -> None:
     prior = declared_prior(work.manifest, learned_prior(shop, work))
     # One BLAS thread: a fit's bits must not depend on the number of cores.
     with shop.storage.as_file(work.encoding_key) as path, threadpool_limits(1):
-        fitted = fit_posterior(open_encoding(path), work.request, prior, progress=progress_of(shop, claim), check=check)
+        fitted = fit_posterior(
+            open_encoding(path), work.request, prior,
+            conditional=work.manifest.labels is not None, progress=progress_of(shop, claim), check=check,
+        )  # fmt: skip
     parameters = save_tensors(fitted.parameters)
     key = None
     if len(parameters) > SMALL_PARAMETERS_BYTES:

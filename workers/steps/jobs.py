@@ -18,7 +18,7 @@ from workers.generation.pipeline import ShardPlan, generate_shard
 from workers.models import Vae
 from workers.posteriors.density import Density
 from workers.posteriors.encoding import open_encoding
-from workers.posteriors.fit import density_of
+from workers.posteriors.families import density_of
 from workers.posteriors.prior import declared_prior
 from workers.sampling import LatentSource, open_strategy
 from workers.steps.step import Check, executed_here

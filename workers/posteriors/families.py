@@ -1,0 +1,41 @@
+"""The families: how each is learned, and how each becomes a density again."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from latentmill.errors import NotYet
+from latentmill.specs import Family
+from workers.posteriors.density import Density
+from workers.posteriors.gaussian import gaussian_density
+from workers.posteriors.gaussian_fit import learn_gaussian
+from workers.posteriors.labelled import LABEL_WEIGHTS, labelled_density
+from workers.posteriors.learning import Learned, Material, Progress
+from workers.posteriors.mixture import mixture_density
+from workers.posteriors.mixture_fit import learn_mixture
+
+LEARNERS: dict[str, Callable[[Any, Material, Progress], Learned]] = {
+    "gaussian": learn_gaussian,
+    "mixture": learn_mixture,
+}
+DENSITIES: dict[str, Callable[[Mapping[str, NDArray[Any]]], Density]] = {
+    "gaussian": gaussian_density,
+    "mixture": mixture_density,
+}
+
+
+def learn(family: Family, material: Material, progress: Progress) -> Learned:
+    """`family` fitted to `material`."""
+    if family.kind not in LEARNERS:
+        raise NotYet(f"The family {family.kind} is part of the contract, but not of this release.", pointer="/family")
+    return LEARNERS[family.kind](family, material, progress)
+
+
+def density_of(family: Family, parameters: Mapping[str, NDArray[Any]]) -> Density:
+    """The density of a fit: of a fit by label, where weights of labels are among the parameters."""
+    if family.kind not in DENSITIES:
+        raise NotYet(f"Fits of the family {family.kind} are part of the contract, but not of this release.")
+    if LABEL_WEIGHTS in parameters:
+        return labelled_density(parameters, DENSITIES[family.kind])
+    return DENSITIES[family.kind](parameters)
