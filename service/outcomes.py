@@ -16,6 +16,8 @@ from service.jobs import operations as jobs
 from service.jobs import shards
 from service.jobs.tables import JobRow
 from service.models import operations as models
+from service.reports import operations as reports
+from service.reports.tables import ReportRow
 from service.settings import Settings
 from service.storage import Storage
 from service.tables import Base as _every_table  # noqa: F401 - a flush follows foreign keys to tables of any noun
@@ -24,16 +26,20 @@ from service.work.needs import ResourceKind
 
 log = logging.getLogger("latentmill.service")
 
-LOCKED: tuple[tuple[ResourceKind, type[EncodingRow] | type[FitRow] | type[JobRow]], ...] = (
+Locked = type[EncodingRow] | type[FitRow] | type[ReportRow] | type[JobRow]
+LOCKED: tuple[tuple[ResourceKind, Locked], ...] = (
     ("encoding", EncodingRow),
     ("fit", FitRow),
+    ("report", ReportRow),
     ("job", JobRow),
 )
+FAIL_ORDER: tuple[ResourceKind, ...] = ("job", "report", "fit", "encoding")
 SUBJECTS: dict[str, ResourceKind] = {
     "inspect": "model",
     "read": "dataset",
     "encode": "encoding",
     "fit": "fit",
+    "report": "report",
     "shard": "job",
     "finalize": "job",
 }
@@ -55,8 +61,23 @@ class Outcomes:
             for dependent in complete:
                 self._start(session, dependent)
             return
-        for dependent in dependents:
-            self._fail(session, dependent, problem)
+        # Those at the top first: a report whose encoding has failed must not go on because its fits, which fail with
+        # it, are settled.
+        for dependent in sorted(dependents, key=lambda each: FAIL_ORDER.index(each.kind)):
+            if not _goes_on_without(dependent, kind):
+                self._fail(session, dependent, problem)
+            elif dependent in complete:
+                self._start(session, dependent)
+
+    def progressed(self, session: Session, claim: Claim, fraction: float) -> None:
+        """How far the holder of a work item is with it."""
+        match claim.kind:
+            case "encode":
+                encodings.report_progress(session, claim, fraction)
+            case "fit":
+                fits.report_progress(session, claim, fraction)
+            case "report":
+                reports.report_progress(session, claim, fraction)
 
     def fail(self, session: Session, item: WorkItemRow, problem: Problem) -> None:
         """The sweep has given a work item up: so has its resource."""
@@ -69,7 +90,7 @@ class Outcomes:
             case "read":
                 resource = ("dataset", item.subject_id)
                 keys = datasets.mark_rejected(session, item.subject_id, problem)
-            case "encode" | "fit" | "shard" | "finalize":
+            case "encode" | "fit" | "report" | "shard" | "finalize":
                 resource = (SUBJECTS[item.kind], item.subject_id)
                 self._mark_failed(session, needs.Resource(*resource), problem)
             case _:
@@ -89,6 +110,8 @@ class Outcomes:
                 encodings.fail_encoding(session, claim, problem)
             case "fit":
                 fits.fail_fit(session, claim, problem)
+            case "report":
+                reports.fail_report(session, claim, problem)
             case "shard" | "finalize":
                 shards.fail_job(session, claim, problem)
             case _:
@@ -138,6 +161,8 @@ class Outcomes:
                     encodings.start(session, dependent.id)
                 case "fit":
                     fits.start(session, dependent.id)
+                case "report":
+                    reports.start(session, dependent.id)
                 case "job":
                     jobs.start(session, dependent.id, self._settings)
         except LatentmillError as error:
@@ -154,14 +179,21 @@ class Outcomes:
                 return encodings.mark_failed(session, resource.id, problem)
             case "fit":
                 return fits.mark_failed(session, resource.id, problem)
+            case "report":
+                return reports.mark_failed(session, resource.id, problem)
             case "job":
                 return jobs.mark_failed(session, resource.id, problem)
             case _:
                 return False
 
 
+def _goes_on_without(dependent: needs.Resource, needed: ResourceKind) -> bool:
+    """Whether it can do without what has failed: to a report a failed fit is a candidate less."""
+    return dependent.kind == "report" and needed == "fit"
+
+
 def _lock(session: Session, resources: list[needs.Resource]) -> None:
-    """Lock these rows, encodings before fits before jobs: everyone who locks several goes the same way."""
+    """Lock these rows, encodings before fits before reports before jobs: so does everyone who locks several."""
     for kind, table in LOCKED:
         if ids := [resource.id for resource in resources if resource.kind == kind]:
             rows = select(table.id).where(table.id.in_(ids)).order_by(table.id)

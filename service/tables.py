@@ -8,6 +8,7 @@ from service.jobs.tables import EventRow, JobRow, ShardRow
 from service.keys.tables import KeyRow, TenantRow
 from service.models.tables import ModelRow
 from service.previews.tables import PreviewRow
+from service.reports.tables import ReportRow
 from service.work.tables import LockRow, NeedRow, WorkerRow, WorkItemRow
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ModelRow",
     "NeedRow",
     "PreviewRow",
+    "ReportRow",
     "ShardRow",
     "TenantRow",
     "WorkItemRow",

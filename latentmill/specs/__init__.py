@@ -1,9 +1,10 @@
 """The closed vocabulary: everything a user can ask for, as frozen values that are stored and hashed."""
 
 from latentmill.specs.bundle import VaeManifest
+from latentmill.specs.candidates import Candidate, FittedCandidate
 from latentmill.specs.execution import BATCH_GRID, Execution, ExecutionRequest, MeasuredExecution
 from latentmill.specs.families import Empirical, Family, Flow, Gaussian, Mixture
-from latentmill.specs.requests import FitRequest, Format, JobRequest
+from latentmill.specs.requests import FitRequest, Format, JobRequest, ReportRequest
 from latentmill.specs.rows import ImageRows, Rows, SeriesRows, TableRows, TensorRows
 from latentmill.specs.spec import MAX_SEED, Spec, canonical_json, digest_of
 from latentmill.specs.strategies import Aggregate, Auto, Interpolate, LabelCounts, Posterior, Prior, Strategy
@@ -13,11 +14,13 @@ __all__ = [
     "MAX_SEED",
     "Aggregate",
     "Auto",
+    "Candidate",
     "Empirical",
     "Execution",
     "ExecutionRequest",
     "Family",
     "FitRequest",
+    "FittedCandidate",
     "Flow",
     "Format",
     "Gaussian",
@@ -29,6 +32,7 @@ __all__ = [
     "Mixture",
     "Posterior",
     "Prior",
+    "ReportRequest",
     "Rows",
     "SeriesRows",
     "Spec",

@@ -2,8 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from latentmill.specs.candidates import Candidates
 from latentmill.specs.execution import ExecutionRequest
 from latentmill.specs.families import Family
 from latentmill.specs.spec import MAX_SEED, Integer, Number, Spec
@@ -29,6 +30,29 @@ class FitRequest(Spec):
     by_label: bool = False
     holdout: Annotated[Number, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.1
     seed: Seed = 0
+    name: Name | None = None
+    metadata: Metadata = {}
+
+
+def _some_held_out(holdout: float) -> float:
+    if holdout == 0:
+        raise ValueError("with holdout 0 there are no rows to compare the candidates on; leave it out for 0.1")
+    return holdout
+
+
+class ReportRequest(Spec):
+    """Compare `candidates` on held-out rows of `dataset` under `model`, and recommend one.
+
+    `reference` is a dataset that the VAE never saw: its rows then take the place of the held-out ones.
+    """
+
+    model: Reference
+    dataset: Reference
+    reference: Reference | None = None
+    candidates: Candidates = "default"
+    rows: Annotated[Integer, Field(ge=20, le=50_000)] = 2000
+    seed: Seed = 0
+    holdout: Annotated[Number, Field(ge=0, le=0.5, allow_inf_nan=False), AfterValidator(_some_held_out)] = 0.1
     name: Name | None = None
     metadata: Metadata = {}
 

@@ -52,6 +52,12 @@ def of_pair(session: Session, model: ModelRow, dataset: DatasetRow) -> EncodingR
     return session.execute(statement).scalar_one_or_none()
 
 
+def lock(session: Session, model: ModelRow, dataset: DatasetRow) -> None:
+    """Lock the encoding of this dataset under this model until the transaction ends, if there is one."""
+    if (row := of_pair(session, model, dataset)) is not None:
+        session.refresh(row, with_for_update=ROW_LOCK)
+
+
 def ensure(session: Session, model: ModelRow, dataset: DatasetRow) -> EncodingRow:
     """The encoding of this dataset under this model: the one that exists, or a new one, begun as soon as it can be."""
     row = of_pair(session, model, dataset)
@@ -128,6 +134,13 @@ def encoding_work_of(session: Session, claim: Claim) -> EncodingWork:
         labels_key=dataset.labels_key,
         label_classes=datasets.classes_of(dataset),
     )
+
+
+def report_progress(session: Session, claim: Claim, fraction: float) -> None:
+    """How far the encoding of this claim is."""
+    row = session.get_one(EncodingRow, claim.subject_id)
+    if row.state == "running":
+        row.progress = max(row.progress, min(fraction, 1.0))
 
 
 def commit_encoding(

@@ -54,6 +54,7 @@ def create(session: Session, tenant_id: str, request: FitRequest) -> tuple[FitRo
     encodings.check_pair(model, dataset)
     _check_labels(request, dataset)
     request = request.model_copy(update={"model": model.id, "dataset": dataset.id})
+    encodings.lock(session, model, dataset)  # before the fit: so does everyone who locks both
     row = _same(session, tenant_id, request.digest())
     if row is not None and row.state != "failed":
         return row, False
@@ -133,12 +134,8 @@ def fit_work_of(session: Session, claim: Claim) -> FitWork:
 
 
 def report_progress(session: Session, claim: Claim, fraction: float) -> None:
-    """How far the fit, or the encoding, of this claim is."""
-    row: FitRow | EncodingRow
-    if claim.kind == "fit":
-        row = session.get_one(FitRow, claim.subject_id)
-    else:
-        row = session.get_one(EncodingRow, claim.subject_id)
+    """How far the fit of this claim is."""
+    row = session.get_one(FitRow, claim.subject_id)
     if row.state == "running":
         row.progress = max(row.progress, min(fraction, 1.0))
 

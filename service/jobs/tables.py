@@ -20,6 +20,7 @@ class JobRow(ResourceColumns, Base):
     model_id: Mapped[str] = mapped_column(String(40), ForeignKey("models.id"))
     fit_id: Mapped[str | None] = mapped_column(String(40), ForeignKey("fits.id"))
     encoding_id: Mapped[str | None] = mapped_column(String(40), ForeignKey("encodings.id"))
+    report_id: Mapped[str | None] = mapped_column(String(40))  # whose recommendation the strategy `auto` was
     seed: Mapped[int] = mapped_column(BigInteger)
     priority: Mapped[int]
 

@@ -116,7 +116,7 @@ class Worker:
         with self.server.database.writing() as session:
             fits.fit_work_of(session, taken)
         with self.server.database.writing() as session:
-            fits.report_progress(session, taken, 0.5)
+            self.outcomes.progressed(session, taken, 0.5)
         with self.server.database.writing() as session:
             fits.commit_fit(
                 session, taken, family=Gaussian(), parameters=parameters, parameters_key=None,

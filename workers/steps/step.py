@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentmill.specs import Execution
-from service.fits import operations as fits
 from service.work import Claim
 from workers.devices import device_name, execution_versions, pin_execution
 
@@ -48,6 +47,6 @@ def progress_of(shop: Workshop, claim: Claim) -> Callable[[float], None]:
         if time.monotonic() - said_at >= PROGRESS_SECONDS:
             said_at = time.monotonic()
             with shop.database.writing() as session:
-                fits.report_progress(session, claim, fraction)
+                shop.outcomes.progressed(session, claim, fraction)
 
     return report
