@@ -22,6 +22,7 @@ from service.keys.pepper import pepper_of
 from service.models.routes import router as models
 from service.outcomes import Outcomes
 from service.queue import Queue
+from service.reports.routes import router as reports
 from service.settings import Settings
 from service.storage import open_storage
 from service.to_come import router_of_what_is_to_come
@@ -56,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = services
     app.add_middleware(Admission, database=services.database, pepper=services.pepper, limits=settings.limits)
     problems.install(app)
-    for router in (health.router, models, datasets, fits, jobs, shards, router_of_what_is_to_come()):
+    for router in (health.router, models, datasets, fits, reports, jobs, shards, router_of_what_is_to_come()):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

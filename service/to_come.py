@@ -12,10 +12,6 @@ from service.jobs.tables import JobRow
 from service.resources import find
 
 KEYED = {
-    ("GET", "/v1/reports"): "Reports",
-    ("POST", "/v1/reports"): "Reports",
-    ("GET", "/v1/reports/{report}"): "Reports",
-    ("DELETE", "/v1/reports/{report}"): "Reports",
     ("POST", "/v1/previews"): "Previews",
 }
 OF_A_JOB = {

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import select
 
 from latentmill.errors import LatentmillError
-from latentmill.specs import Execution, Gaussian, MeasuredExecution, VaeManifest
+from latentmill.specs import Execution, MeasuredExecution, VaeManifest
 from service.database import Database
 from service.datasets import operations as datasets
 from service.dependencies import Services
@@ -17,6 +17,8 @@ from service.fits import encodings
 from service.fits import operations as fits
 from service.jobs import finalizing, shards
 from service.models import operations as models
+from service.reports import operations as reports
+from service.reports.sources import ReportWork
 from service.tables import WorkItemRow
 from service.work import Claim, claim, workers
 
@@ -114,15 +116,28 @@ class Worker:
     def fit(self, parameters: bytes = b"parameters") -> None:
         taken = self.take("fit")
         with self.server.database.writing() as session:
-            fits.fit_work_of(session, taken)
+            family = fits.fit_work_of(session, taken).request.family
         with self.server.database.writing() as session:
             self.outcomes.progressed(session, taken, 0.5)
         with self.server.database.writing() as session:
             fits.commit_fit(
-                session, taken, family=Gaussian(), parameters=parameters, parameters_key=None,
+                session, taken, family=family, parameters=parameters, parameters_key=None,
                 diagnostics={"gain": {"value": 1.5, "standard_error": 0.1}}, warnings=[],
             )  # fmt: skip
             self.outcomes.settled(session, "fit", taken.subject_id)
+
+    def report(self, content: dict[str, Any], page: bytes = b"<!doctype html>") -> ReportWork:
+        taken = self.take("report")
+        with self.server.database.writing() as session:
+            asked = reports.report_work_of(session, taken)
+        with self.server.database.writing() as session:
+            self.outcomes.progressed(session, taken, 0.5)
+        key = f"{asked.tenant_id}/reports/{asked.report_id}/page-{taken.fence}"
+        self.storage.put_bytes(key, page)
+        with self.server.database.writing() as session:
+            reports.commit_report(session, taken, content=content, page_key=key, warnings=["a warning"])
+            self.outcomes.settled(session, "report", taken.subject_id)
+        return asked
 
     def shard(self, taken: Claim | None = None) -> shards.ShardWork:
         taken = taken or self.take("shard")
@@ -165,6 +180,8 @@ class Worker:
                 case "fit":
                     fits.fail_fit(session, taken, error.problem())
                     self.outcomes.settled(session, "fit", taken.subject_id, error.problem())
+                case "report":
+                    self.outcomes.given_up(session, taken, error.problem())
                 case _:
                     shards.fail_job(session, taken, error.problem())
 
