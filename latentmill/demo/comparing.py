@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from latentmill.demo.digits import SIDE, Digits, Images
-from workers.diagnostics.quality import kernel_distance, kernel_distance_difference, principal_features
+from workers.diagnostics.features import principal_features
+from workers.diagnostics.kernel import kernel_distance, kernel_distance_difference
 from workers.models import load_vae, open_bundle
 from workers.posteriors.estimate import Estimate
 from workers.rows import codec

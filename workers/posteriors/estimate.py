@@ -20,6 +20,19 @@ class Estimate:
         return {"value": self.value, "standard_error": self.standard_error if known else None}
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval that covers the truth in 95 % of all samples."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, float]:
+        """The interval as reports show it."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
 def grouped_mean(values: NDArray[np.float64], groups: NDArray[np.int64]) -> Estimate:
     """Mean of `values` (n,), and its error when rows of one group are no independent evidence.
 

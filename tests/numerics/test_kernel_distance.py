@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from workers.diagnostics.quality import kernel_distance, kernel_distance_difference, principal_features
+from workers.diagnostics.features import principal_features
+from workers.diagnostics.kernel import kernel_distance, kernel_distance_difference
 
 
 def by_loops(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

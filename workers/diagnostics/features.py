@@ -1,17 +1,14 @@
-"""How near made rows lie to reference rows: principal features, and a kernel distance with an error that covers."""
+"""What rows are compared by: their principal components, scaled by one common factor."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workers.posteriors.estimate import Estimate
-
 MAX_FEATURES = 64
 ROWS_PER_FEATURE = 10
-BLOCK_ROWS = 512  # rows of a kernel matrix that are held at once
+BLOCK_ROWS = 512  # rows of a matrix of pairs that are held at once
 
 Floats = NDArray[np.float64]
 
@@ -51,45 +48,15 @@ def principal_features(fit_rows: ArrayLike, compared_rows: int, *, standardise: 
     return PrincipalFeatures(mean, scale, axes)
 
 
-def kernel_distance(rows: Floats, reference: Floats) -> Estimate:
-    """Unbiased MMD^2 of features (n, d) and (n, d) with k = (x'y / d + 1)^3 (Binkowski and others, 2018).
-
-    SE = 2 sd(h_i) / sqrt n with h_i the row sums of the U-statistic over n - 1. It may be below 0, as 0 is its mean
-    for equal laws.
-    """
-    return _estimate(_row_means(rows, reference))
+def checked_pair(rows: Floats, reference: Floats, *, least: int = 2) -> None:
+    """Refuses features that are not (n, d) and (n, d), n >= `least`: distances depend on n, so both have the same."""
+    if rows.shape != reference.shape or rows.ndim != 2 or len(rows) < least:
+        shapes = f"features of shapes {rows.shape} and {reference.shape}"
+        raise ValueError(f"{shapes}; equally many rows, at least {least}, are needed")
 
 
-def kernel_distance_difference(rows: Floats, others: Floats, reference: Floats) -> Estimate:
-    """kernel_distance(rows) - kernel_distance(others) for one reference, with the error of the paired difference."""
-    return _estimate(_row_means(rows, reference) - _row_means(others, reference))
-
-
-def _estimate(row_means: Floats) -> Estimate:
-    return Estimate(float(row_means.mean()), 2.0 * float(row_means.std(ddof=1)) / sqrt(len(row_means)))
-
-
-def _row_means(x: Floats, y: Floats) -> Floats:
-    """h_i = sum over j != i of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i), over n - 1; (n,)."""
-    if x.shape != y.shape or x.ndim != 2 or len(x) < 2:
-        raise ValueError(f"features of shapes {x.shape} and {y.shape}; equally many rows, at least 2, are needed")
-    sums = np.empty(len(x))
-    for block in _blocks(len(x)):
-        pairs = _kernel(x[block], x) + _kernel(y[block], y) - _kernel(x[block], y) - _kernel(y[block], x)
-        own = pairs[np.arange(len(pairs)), np.arange(block.start, block.stop)]
-        sums[block] = pairs.sum(axis=1) - own
-    return sums / (len(x) - 1)
-
-
-def _kernel(x: Floats, y: Floats) -> Floats:
-    inner = x @ y.T
-    inner /= x.shape[1]
-    inner += 1.0
-    result: Floats = inner * inner * inner
-    return result
-
-
-def _blocks(rows: int) -> Iterator[slice]:
+def row_blocks(rows: int) -> Iterator[slice]:
+    """Ranges that cover `rows` rows, each short enough to hold its pairs with all others."""
     for first in range(0, rows, BLOCK_ROWS):
         yield slice(first, min(first + BLOCK_ROWS, rows))
 

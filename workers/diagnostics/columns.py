@@ -1,0 +1,97 @@
+"""Columns one by one and two by two: where generated tables and series differ from the reference."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.diagnostics.association import association
+from workers.diagnostics.column import Column, columns_of
+from workers.rows import Field, RowBatch
+
+MAX_PAIRED_COLUMNS = 60  # 1,770 pairs; how many columns were paired is stated
+SHOWN_PAIRS = 10
+
+Floats = NDArray[np.float64]
+
+
+def column_differences(
+    generated: RowBatch,
+    reference: RowBatch,
+    fields: Sequence[Field],
+    *,
+    floor: RowBatch | None = None,
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """How each column, and each pair of columns, of `generated` differs from the reference's, as JSON.
+
+    columns: for numbers the 1-Wasserstein distance in standard deviations of the reference; for categories and
+    booleans the total variation distance; `missing` shares of both. pairs: correlation of two columns of numbers,
+    Cramer's V of two of categories, correlation ratio of one of each: the mean absolute difference, and the largest.
+    A series (one field, (steps, features)) has its features as columns, named by `names`, over all steps.
+
+    floor: real rows that are not the reference's, equally many: what remains where nothing is wrong, given as `floor`
+    beside each difference.
+    """
+    made, own = columns_of(generated, fields, names), columns_of(reference, fields, names)
+    real = None if floor is None else columns_of(floor, fields, names)
+    return {
+        "columns": [
+            _difference(column, own[number], None if real is None else real[number])
+            for number, column in enumerate(made)
+        ],
+        "pairs": _pairs(made, own, real),
+    }
+
+
+def _difference(made: Column, own: Column, real: Column | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": made.name,
+        "measure": "total variation" if made.is_category else "wasserstein / sd",
+        "distance": made.distance(own),
+        "missing": made.missing_share,
+        "missing_reference": own.missing_share,
+    }
+    if real is not None:
+        found["floor"] = real.distance(own)
+    return found
+
+
+def _pairs(made: Sequence[Column], own: Sequence[Column], real: Sequence[Column] | None) -> dict[str, Any] | None:
+    """What is said of all pairs among the first columns; None where there is but one."""
+    paired = min(len(made), MAX_PAIRED_COLUMNS)
+    if paired < 2:
+        return None
+    in_made, in_own = _associations(made[:paired]), _associations(own[:paired])
+    first, second = np.triu_indices(paired, k=1)
+    difference = np.abs(in_made - in_own)
+    found: dict[str, Any] = {
+        "columns": paired,
+        "of": len(made),
+        "mean_difference": float(difference.mean()),
+        "largest_difference": float(difference.max()),
+        "largest": [
+            {
+                "columns": [made[first[pair]].name, made[second[pair]].name],
+                "measure": _measure(own[first[pair]], own[second[pair]]),
+                "generated": float(in_made[pair]),
+                "reference": float(in_own[pair]),
+            }
+            for pair in np.argsort(-difference, kind="stable")[:SHOWN_PAIRS].tolist()
+        ],
+    }
+    if real is not None:
+        floor = np.abs(_associations(real[:paired]) - in_own)
+        found |= {"floor_mean_difference": float(floor.mean()), "floor_largest_difference": float(floor.max())}
+    return found
+
+
+def _associations(columns: Sequence[Column]) -> Floats:
+    """Of each pair i < j, row by row of the upper triangle."""
+    return np.array([association(one, other) for i, one in enumerate(columns) for other in columns[i + 1 :]])
+
+
+def _measure(one: Column, other: Column) -> str:
+    categories = one.is_category + other.is_category
+    return ("correlation", "correlation ratio", "cramers v")[categories]

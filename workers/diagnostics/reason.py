@@ -1,0 +1,164 @@
+"""A recommendation in two sentences, for a person in a hurry: what to use, and what it changes in the rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, isfinite, log10
+
+from workers.diagnostics.contender import TIE_NATS, Contender
+from workers.posteriors.estimate import Estimate
+
+MOST_DECIMALS = 6
+
+Gains = Mapping[str, Estimate | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What was decided: the choice, the best it was chosen from, the best beside it, those that fell for their rows.
+
+    baseline: the prior, or the diagonal gaussian in its place; rows: how many were held out.
+    """
+
+    chosen: Contender
+    best: Contender
+    runner_up: Contender | None
+    baseline: Contender
+    dropped: Sequence[Contender]
+    gains: Gains
+    rows: int
+
+    @property
+    def keep(self) -> str:
+        """The choice of the baseline, as the beginning of a sentence."""
+        if self.baseline.is_prior:
+            return "Keep the prior"
+        return f"Draw from the {self.baseline.name}, as the model declares no prior"
+
+    def gain_of(self, contender: Contender) -> str:
+        """The gain of a candidate over the baseline, in words."""
+        gain = self.gains[contender.name]
+        return f"{plus_minus(gain)} nats per row" if gain is not None else "an unknown number of nats"
+
+
+def sentences(case: Case, *, clear: bool) -> str:
+    """Both sentences of a recommendation that names a candidate."""
+    if case.chosen is not case.baseline:
+        return f"{_what_to_use(case)} {_what_changes(case, clear=clear)}"
+    return _kept_for_its_rows(case) if case.dropped else _kept_for_a_tie(case)
+
+
+def too_few_rows(different: int, needed: int, gains: Gains) -> str:
+    """Nothing can be recommended: how many rows there are, and the way out."""
+    name, gain = _largest(gains)
+    seen = f"the largest gain is {plus_minus(gain)} nats per row, of {name}" if gain else "no gain could be measured"
+    return (
+        f"{different} different held-out rows are too few to recommend by; {needed} are needed. "
+        f"As far as they tell, {seen}: upload more rows, or hold out a larger share of them."
+    )
+
+
+def nothing_left(why_not: Mapping[str, str]) -> str:
+    """Every candidate is out."""
+    reasons = "; ".join(f"{name}: {text}" for name, text in why_not.items())
+    return f"No candidate can be recommended ({reasons}). Fit a simpler family, or upload more rows."
+
+
+def worse_rows(contender: Contender) -> str:
+    """Why a candidate was dropped for its rows."""
+    found = contender.kernel_over_prior
+    return f"rows worse than the prior's (kernel distance {plus_minus(found, signed=True)})" if found else "worse rows"
+
+
+def plus_minus(estimate: Estimate, *, signed: bool = False) -> str:
+    """`0.31 ± 0.02`: the value and its standard error, to two digits of the error."""
+    error = estimate.standard_error
+    if not isfinite(error):
+        return f"{_number(estimate.value, 2, signed)} (error unknown)"
+    decimals = 2 if error <= 0 else min(max(1 - floor(log10(error)), 0), MOST_DECIMALS)
+    return f"{_number(estimate.value, decimals, signed)} ± {error:.{decimals}f}"
+
+
+def _what_to_use(case: Case) -> str:
+    also = "" if case.best is case.chosen else f"; {case.best.name} ties with it and is less simple"
+    return (
+        f"Draw from the {case.chosen.name}: over {case.rows:,} held-out rows the ELBO of this decoder rises by "
+        f"{case.gain_of(case.chosen)} when it takes the place of the {case.baseline.name}{also}."
+    )
+
+
+def _what_changes(case: Case, *, clear: bool) -> str:
+    chosen, over = case.chosen, case.chosen.kernel_over_prior
+    if over is None:
+        return f"Its rows were not compared with those of the {case.baseline.name}."
+    if not chosen.has_better_rows:
+        return _no_difference(case, over)
+    doubt = "" if clear else "; the gain itself is not above 3 of its errors"
+    return f"In the rows it {_nearer(case, over)}{_told_apart(case)}{doubt}."
+
+
+def _nearer(case: Case, over: Estimate) -> str:
+    closed = case.chosen.gap_closed
+    if closed is None:
+        return f"changes the kernel distance to decoded real rows by {plus_minus(over, signed=True)}"
+    percent = Estimate(100.0 * closed.value, 100.0 * closed.standard_error)
+    gap = f"between those of the {case.baseline.name} and reconstructions of real rows"
+    return f"closes {_whole(percent)} % of the gap {gap}"
+
+
+def _no_difference(case: Case, over: Estimate) -> str:
+    """What can be said where neither is shown to be nearer."""
+    return (
+        f"In the rows no difference to those of the {case.baseline.name} can be shown at this number of them: the "
+        f"kernel distance changes by {plus_minus(over, signed=True)}{_told_apart(case)}."
+    )
+
+
+def _told_apart(case: Case) -> str:
+    before, after = case.baseline.classifier_auc, case.chosen.classifier_auc
+    if before is None or after is None:
+        return ""
+    return (
+        f", and a classifier tells them from decoded real rows with an AUC of {after.value:.2f} instead of "
+        f"{before.value:.2f} (0.5: not at all)"
+    )
+
+
+def _kept_for_a_tie(case: Case) -> str:
+    other = case.runner_up
+    if other is None:
+        return f"{case.keep}: no other candidate can be chosen. Each says below why not."
+    tie = f"which is a tie (at most {TIE_NATS} nats, or one standard error)"
+    first = f"{case.keep}: over {case.rows:,} held-out rows the best other candidate, {other.name}, gains"
+    over = other.kernel_over_prior
+    if over is None:
+        rows = "Their rows were not compared"
+    elif other.has_better_rows or other.has_worse_rows:
+        where = "nearer to" if other.has_better_rows else "farther from"
+        rows = f"Its rows lie {where} decoded real rows all the same: kernel distance {plus_minus(over, signed=True)}"
+    else:
+        rows = f"The rows do not differ either, as far as {plus_minus(over, signed=True)} in kernel distance can show"
+    return f"{first} {case.gain_of(other)}, {tie}. {rows}."
+
+
+def _kept_for_its_rows(case: Case) -> str:
+    first = case.dropped[0]
+    over = first.kernel_over_prior
+    distance = plus_minus(over, signed=True) if over is not None else "unknown"
+    return (
+        f"{case.keep}: {first.name} gains {case.gain_of(first)} over {case.rows:,} held-out rows, but its rows lie "
+        f"farther from decoded real rows than those of the {case.baseline.name}. The kernel distance changes by "
+        f"{distance}: what the density rewards does not reach the rows."
+    )
+
+
+def _largest(gains: Gains) -> tuple[str, Estimate | None]:
+    found = [(name, gain) for name, gain in gains.items() if gain is not None and isfinite(gain.value)]
+    return max(found, key=lambda pair: pair[1].value) if found else ("", None)
+
+
+def _number(value: float, decimals: int, signed: bool) -> str:
+    return f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
+
+
+def _whole(percent: Estimate) -> str:
+    return f"{percent.value:.0f} ± {max(percent.standard_error, 0.5):.0f}"
