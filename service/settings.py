@@ -65,6 +65,7 @@ class WorkerSettings(Group):
     threads: Count | None = None  # none: cores divided by slots
     scratch_dir: Path | None = None  # none: the system's temporary directory
     model_cache_bytes: Bytes = 2 * GIB
+    density_cache_bytes: Bytes = 2 * GIB
     item_seconds: Seconds = 6 * 3600.0  # a work item that takes longer is ended
 
 

@@ -1,7 +1,6 @@
 """The device that a worker uses: which, what it is called, how it is kept the same, and the models in its memory."""
 
 import platform
-from collections import OrderedDict
 from collections.abc import Callable
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +10,7 @@ import torch
 
 from latentmill.errors import InvalidRequest, OutOfMemory
 from latentmill.specs import Execution
+from workers.recent import RecentlyUsed
 
 if TYPE_CHECKING:
     from workers.models import Vae
@@ -86,15 +86,13 @@ class ModelCache:
     """Loaded models by digest and device, the ones not used for longest dropped beyond `max_bytes`."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._models: OrderedDict[tuple[str, str], Vae] = OrderedDict()
+        self._models: RecentlyUsed[tuple[str, str], Vae] = RecentlyUsed(max_bytes)
 
     def get(self, digest: str, device: str, load: Callable[[], "Vae"]) -> "Vae":
         """The model, loaded if it is not here; the newest stays even when it alone is too large."""
-        key = (digest, device)
-        if key not in self._models:
-            self._models[key] = load()
-        self._models.move_to_end(key)
-        while len(self._models) > 1 and sum(vae.size_bytes for vae in self._models.values()) > self._max_bytes:
-            self._models.popitem(last=False)
-        return self._models[key]
+
+        def sized() -> "tuple[Vae, int]":
+            vae = load()
+            return vae, vae.size_bytes
+
+        return self._models.get((digest, device), sized)

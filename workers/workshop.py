@@ -9,11 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import load_file as load_tensor_file
 from sqlalchemy.orm import Session
 
 from latentmill.errors import DatabaseFault, Internal, LatentmillError, OutOfMemory, StorageFull, Unavailable
 from latentmill.specs import Execution
 from service.database import Database
+from service.jobs.sources import FitSource
 from service.outcomes import Outcomes
 from service.queue import Queue
 from service.settings import Settings
@@ -23,6 +26,8 @@ from service.work.publisher import Publisher
 from workers.devices import DeviceKind, ModelCache, is_out_of_memory
 from workers.disk import is_disk_full
 from workers.models import BundleLimits, Vae, load_vae, open_bundle
+from workers.posteriors import Density, density_of
+from workers.recent import RecentlyUsed
 from workers.scratch import Scratch
 from workers.steps import STEPS
 
@@ -53,6 +58,7 @@ class Workshop:
             parameters=settings.limits.parameters, latent_size=settings.limits.latent_size
         )
         self._models = ModelCache(settings.worker.model_cache_bytes)
+        self._densities: RecentlyUsed[str, Density] = RecentlyUsed(settings.worker.density_cache_bytes)
         if device == "cuda":
             torch.cuda.set_device(child % torch.cuda.device_count())  # one process for each GPU
 
@@ -164,6 +170,19 @@ class Workshop:
                 return load_vae(bundle, device=self.device, execution=execution, inspected=True)
 
         return self._models.get(f"{digest}/{execution.dtype}/{execution.layout}", self.device, load)
+
+    def density(self, source: FitSource) -> Density:
+        """The density of a fit; from memory where it was used lately, for it may have millions of components."""
+
+        def load() -> tuple[Density, int]:
+            if source.parameters is not None:
+                parameters = load_tensors(source.parameters)
+            else:
+                with self.storage.as_file(source.key or "") as path:
+                    parameters = load_tensor_file(path)
+            return density_of(source.family, parameters), sum(array.nbytes for array in parameters.values())
+
+        return self._densities.get(f"{source.family.digest()}/{source.digest}", load)
 
     @contextmanager
     def optional_file(self, key: str | None) -> Iterator[Path | None]:

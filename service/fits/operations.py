@@ -23,7 +23,7 @@ from service.work import Claim, needs
 
 FAMILY: TypeAdapter[Family] = TypeAdapter(Family)
 SETTLED = frozenset({"ready", "failed"})
-FAMILIES_TO_COME = frozenset({"empirical", "flow"})
+FAMILIES_TO_COME = frozenset({"flow"})
 HOLDS_ROWS = frozenset({"empirical"})
 
 

@@ -168,7 +168,8 @@ def test_a_rejected_dataset_is_not_ready(client, model, upload, worker):
     [
         ({"by_label": True}, 422, "/by_label"),
         ({"family": {"kind": "flow"}}, 501, "/family/kind"),
-        ({"family": {"kind": "empirical"}}, 501, "/family/kind"),
+        ({"family": {"kind": "empirical", "components": 0}}, 422, "/family/components"),
+        ({"family": {"kind": "empirical", "bandwidth": 0}}, 422, "/family/bandwidth"),
         ({"family": {"kind": "normal"}}, 422, "/family"),
         ({"family": {"kind": "mixture", "components": 0}}, 422, "/family/components"),
         ({"model": "unknown"}, 404, "/model"),

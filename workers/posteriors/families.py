@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from latentmill.errors import NotYet
 from latentmill.specs import Family
 from workers.posteriors.density import Density
+from workers.posteriors.empirical import empirical_density
+from workers.posteriors.empirical_fit import learn_empirical
 from workers.posteriors.gaussian import gaussian_density
 from workers.posteriors.gaussian_fit import learn_gaussian
 from workers.posteriors.labelled import LABEL_WEIGHTS, labelled_density
@@ -18,10 +20,12 @@ from workers.posteriors.mixture_fit import learn_mixture
 LEARNERS: dict[str, Callable[[Any, Material, Progress], Learned]] = {
     "gaussian": learn_gaussian,
     "mixture": learn_mixture,
+    "empirical": learn_empirical,
 }
 DENSITIES: dict[str, Callable[[Mapping[str, NDArray[Any]]], Density]] = {
     "gaussian": gaussian_density,
     "mixture": mixture_density,
+    "empirical": empirical_density,
 }
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from latentmill.errors import DataError
 from workers.posteriors.density import Density
 from workers.posteriors.draws import repeated_draws
+from workers.posteriors.empirical import EmpiricalDensity
 from workers.posteriors.encoding import Encoding
 from workers.posteriors.estimate import Estimate, grouped_mean
 from workers.posteriors.gaussian import LOG_2PI
@@ -15,6 +16,8 @@ from workers.posteriors.labelled import LabelledDensity
 from workers.randomness.streams import Stream
 
 DRAWS_PER_ROW = 4
+MAX_COST = 3 * 10**10  # draws x components x (D + 8): about 10 seconds on one core
+EXPONENTIAL_COST = 8  # what an exponential costs, in products
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -33,29 +36,54 @@ def row_log_densities(
     """l_i = mean over 4 draws z of q(z|x_i) of ln f(z), (n,), for each density f: the same draws for all of them.
 
     With `given_labels`, as for a conditional model, a density by label is scored as f(z|y) with the row's own label.
+    NaN beyond the rows that a density is scored on (`scored_rows`): the first of the split's order are a fair sample.
     """
-    scores = [np.empty(len(rows)) for _ in densities]
+    scores = [np.full(len(rows), np.nan) for _ in densities]
+    limits = [scored_rows(density, len(rows)) for density in densities]
     blocks = repeated_draws(encoding, rows, seed=seed, stream=stream, copies=DRAWS_PER_ROW)
     for block, latents, _ in blocks:
-        check()
-        flat = latents.reshape(-1, encoding.latent_size)
-        for score, density in zip(scores, densities, strict=True):
-            if given_labels and isinstance(density, LabelledDensity):
-                labels = labels_in(density, encoding, rows[block]).repeat(DRAWS_PER_ROW)
-                values = density.log_density_given(flat, labels)
-            else:
-                values = density.log_density(flat)
-            score[block] = values.reshape(-1, DRAWS_PER_ROW).mean(axis=1)
+        for score, density, limit in zip(scores, densities, limits, strict=True):
+            check()
+            part = slice(block.start, min(block.stop, limit))
+            if part.stop > part.start:
+                labels = labels_in(density, encoding, rows[part]) if given_labels else None
+                score[part] = _mean_log_density(density, latents[: part.stop - part.start], labels)
     return scores
 
 
-def labels_in(density: LabelledDensity, encoding: Encoding, rows: Rows) -> Rows:
-    """The labels of `rows` as numbers into the density's classes, (n,); classes are matched by their text."""
+def scored_rows(density: Density, rows: int) -> int:
+    """How many of `rows` rows, the first ones, a density is scored on: all, but for very many components."""
+    cost = DRAWS_PER_ROW * sum(
+        part.components * (part.latent_size + EXPONENTIAL_COST)
+        for part in (density.parts if isinstance(density, LabelledDensity) else [density])
+        if isinstance(part, EmpiricalDensity)
+    )
+    return rows if cost == 0 else min(rows, max(1, MAX_COST // cost))
+
+
+def _mean_log_density(density: Density, latents: Floats, labels: Rows | None) -> Floats:
+    """Mean over the draws of each row, (n,), for latents (n, 4, D)."""
+    flat = latents.reshape(-1, latents.shape[2])
+    if labels is not None and isinstance(density, LabelledDensity):
+        values = density.log_density_given(flat, labels.repeat(latents.shape[1]))
+    else:
+        values = density.log_density(flat)
+    means: Floats = values.reshape(len(latents), -1).mean(axis=1)
+    return means
+
+
+def labels_in(density: Density, encoding: Encoding, rows: Rows) -> Rows | None:
+    """The labels of `rows` as numbers into the classes of a density by label, (n,); classes are matched by their text.
+
+    None for any other density.
+    """
+    if not isinstance(density, LabelledDensity):
+        return None
     if encoding.labels is None or encoding.classes is None:
         raise ValueError("the encoding has no named labels")
     numbers = {name: number for number, name in enumerate(density.classes)}
     table = np.array([numbers.get(name, -1) for name in encoding.classes], dtype=np.int64)
-    found = table[np.asarray(encoding.labels[rows])]
+    found: Rows = table[np.asarray(encoding.labels[rows])]
     if np.any(found < 0):
         name = encoding.classes[int(encoding.labels[rows[int(np.argmin(found))]])]
         raise DataError(f"The fit has no label {name!r}.", pointer="/dataset")

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmill.errors import DataError, InvalidLabels, LatentmillError
+from latentmill.errors import DataError, InvalidLabels, LatentmillError, LimitExceeded
 from latentmill.specs import Family, Gaussian, Mixture
+from workers.posteriors.empirical_fit import MAX_VALUES
 from workers.posteriors.encoding import Encoding
 from workers.posteriors.families import learn
 from workers.posteriors.labelled import LabelledDensity, labelled_parameters
@@ -39,6 +40,7 @@ def learn_by_label(family: Family, material: Material, progress: Progress) -> Le
         mine = replace(material, split=material.split.where(labels == number))
         parts[name] = _learn_label(family, mine, name)
         progress((done + 1) / len(present))
+        refuse_too_many_values(parts)
     names = sorted(parts)
     served, judged = (
         label_weights(material.encoding, learning_rows(family, split)) or {}
@@ -86,6 +88,17 @@ def refuse_few_rows(family: Family, material: Material, name: str) -> None:
             f"The label {name!r} has {rows} rows to learn from, and a full covariance of {len(material.active)} "
             f'dimensions needs {needed}; take the family with "covariance": "diagonal".',
             pointer="/family/covariance",
+        )
+
+
+def refuse_too_many_values(parts: Mapping[str, Learned]) -> None:
+    """All parts are held in memory by whoever draws from them."""
+    values = sum(array.size for part in parts.values() for array in part.parameters.values())
+    if values > MAX_VALUES:
+        raise LimitExceeded(
+            f"The densities of {len(parts)} labels have more than the {MAX_VALUES:,} numbers that a fit may have; take "
+            'fewer components, "covariance": "diagonal", or "by_label": false.',
+            pointer="/by_label",
         )
 
 

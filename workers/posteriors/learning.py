@@ -13,6 +13,8 @@ from workers.posteriors.encoding import Encoding
 from workers.posteriors.measurement import Measurement
 from workers.posteriors.split import Split
 
+PRIOR_WARNING = "Every latent dimension is inert: the fit is the prior."
+
 Rows = NDArray[np.int64]
 Parameters = dict[str, NDArray[Any]]
 Progress = Callable[[float], None]

@@ -15,7 +15,7 @@ from workers.posteriors.encoding import Encoding
 from workers.posteriors.estimate import grouped_mean
 from workers.posteriors.gain import row_log_densities
 from workers.posteriors.gaussian import refuse_constant, refuse_too_wide
-from workers.posteriors.learning import Learned, Material, Parameters, Progress
+from workers.posteriors.learning import PRIOR_WARNING, Learned, Material, Parameters, Progress
 from workers.posteriors.mixture import mixture_density
 from workers.posteriors.moments import Moments
 from workers.posteriors.split import Split
@@ -200,5 +200,5 @@ def _prior_as_mixture(family: Mixture, size: int) -> MixtureFit:
         family=family.model_copy(update={"components": 1}),
         parameters={"weights": np.ones(1), "means": np.zeros((1, size)), **spread},
         rows_used=0,
-        warnings=["Every latent dimension is inert: the mixture is the prior."],
+        warnings=[PRIOR_WARNING],
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import save as save_tensors
+from safetensors.numpy import save_file as save_tensor_file
 from threadpoolctl import threadpool_limits
 
 from service.fits import encodings
@@ -18,6 +19,7 @@ from workers.models import open_bundle
 from workers.models.prior import Parameters
 from workers.posteriors.encoding import open_encoding
 from workers.posteriors.fit import fit_posterior
+from workers.posteriors.learning import Parameters as FitParameters
 from workers.posteriors.prior import declared_prior
 from workers.steps.step import Check, executed_here, progress_of, put_hashed
 
@@ -83,25 +85,32 @@ def fit(shop: Workshop, claim: Claim, check: Check) -> None:
             open_encoding(path), work.request, prior,
             conditional=work.manifest.labels is not None, progress=progress_of(shop, claim), check=check,
         )  # fmt: skip
-    parameters = save_tensors(fitted.parameters)
-    key = None
-    if len(parameters) > SMALL_PARAMETERS_BYTES:
-        with shop.scratch.folder() as folder:
-            path = folder / "parameters.safetensors"
-            path.write_bytes(parameters)
-            key = put_hashed(shop, claim, "fits", path)
+    parameters, key, digest = _kept_parameters(shop, claim, fitted.parameters)
     with shop.publishing(*([key] if key else [])) as session:
         fits.commit_fit(
             session,
             claim,
             family=fitted.family,
-            parameters=None if key else parameters,
+            parameters=parameters,
             parameters_key=key,
-            parameters_digest=hashlib.sha256(parameters).hexdigest(),
+            parameters_digest=digest,
             diagnostics=fitted.diagnostics,
             warnings=[*work.warnings, *fitted.warnings],
         )
         shop.outcomes.settled(session, "fit", work.fit_id)
+
+
+def _kept_parameters(shop: Workshop, claim: Claim, parameters: FitParameters) -> tuple[bytes | None, str | None, str]:
+    """The bytes to keep in the database, or the key where they are stored; and their sha256."""
+    if sum(array.nbytes for array in parameters.values()) <= SMALL_PARAMETERS_BYTES:
+        small = save_tensors(parameters)
+        return small, None, hashlib.sha256(small).hexdigest()
+    with shop.scratch.folder() as folder:
+        path = folder / "parameters.safetensors"
+        save_tensor_file(parameters, path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return None, put_hashed(shop, claim, "fits", path), digest
 
 
 def learned_prior(shop: Workshop, work: fits.FitWork) -> Parameters:

@@ -8,17 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from safetensors.numpy import load as load_tensors
-
 from service.jobs import finalizing, shards
-from service.jobs.sources import FitSource, RowWork
+from service.jobs.sources import RowWork
 from service.work import Claim
 from workers.generation.folder import checksum_lines, dataset_card
 from workers.generation.pipeline import ShardPlan, generate_shard
 from workers.models import Vae
-from workers.posteriors.density import Density
 from workers.posteriors.encoding import open_encoding
-from workers.posteriors.families import density_of
 from workers.posteriors.prior import declared_prior
 from workers.sampling import LatentSource, open_strategy
 from workers.steps.step import Check, executed_here
@@ -87,13 +83,7 @@ def opened_source(shop: Workshop, work: RowWork, vae: Vae) -> Iterator[LatentSou
             seed=work.seed,
             rows=work.request.rows,
             manifest=work.manifest,
-            density=fitted_density(shop, work.fit) if work.fit else declared_prior(work.manifest, vae.prior_parameters),
+            density=shop.density(work.fit) if work.fit else declared_prior(work.manifest, vae.prior_parameters),
             encoding=open_encoding(encoding_path) if encoding_path else None,
             counts=work.label_counts,
         )
-
-
-def fitted_density(shop: Workshop, source: FitSource) -> Density:
-    """The density of a fit, from the database or from storage."""
-    parameters = source.parameters if source.parameters is not None else b"".join(shop.storage.read(source.key or ""))
-    return density_of(source.family, load_tensors(parameters))
