@@ -9,67 +9,25 @@ LatentmillError
 │   └── DataError                  the model or the data fail at work
 ├── NotAuthenticated (401), NotFound (404), Gone (410)
 ├── Conflict (409)
-│   └── NameTaken, NotReady, InUse, NotRetryable, AlreadyRunning
+│   └── NameTaken, NotReady, NoReport, InUse, NotRetryable, AlreadyRunning
 ├── BodyTooLarge (413), LengthRequired (411), UnsupportedMedia (415), RangeNotSatisfiable (416)
 ├── TooManyRequests (429), NotYet (501)
 ├── Unavailable (503)              the surroundings: waits and is tried again
 │   └── StorageFull (507), StorageFault, DatabaseFault, BrokerFault
 ├── Abandoned (500)                a work item whose workers were lost too often
 ├── Internal (500)                 a defect of Latentmill's own
-└── Unreachable, VerificationFailed, WaitTimedOut, NotInstalled, StartFailed     met only on the client's side
+└── Unreachable, VerificationFailed, WaitTimedOut, NotInstalled, StartFailed     met only on the client's side: see
+                                                                                 client_errors.py
 """
 
-from typing import Any, ClassVar
-
+from latentmill.client_errors import NotInstalled as NotInstalled
+from latentmill.client_errors import StartFailed as StartFailed
+from latentmill.client_errors import Unreachable as Unreachable
+from latentmill.client_errors import VerificationFailed as VerificationFailed
+from latentmill.client_errors import WaitTimedOut as WaitTimedOut
 from latentmill.problem import FieldError as FieldError
+from latentmill.problem import LatentmillError as LatentmillError
 from latentmill.problem import Problem as Problem
-
-
-class LatentmillError(Exception):
-    """Something went wrong in Latentmill."""
-
-    code: ClassVar[str] = "error"
-    status: ClassVar[int] = 500
-    retryable: ClassVar[bool] = False
-    by_code: ClassVar[dict[str, type["LatentmillError"]]] = {}
-
-    def __init__(
-        self, detail: str | None = None, *, pointer: str | None = None, errors: list[FieldError] | None = None
-    ) -> None:
-        self.detail = detail or (type(self).__doc__ or "").strip()
-        self.errors = errors or ([FieldError(pointer=pointer, message=self.detail)] if pointer is not None else [])
-        self.request_id: str | None = None
-        super().__init__(self.detail)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if (known := LatentmillError.by_code.setdefault(cls.code, cls)) is not cls:
-            raise TypeError(f"{cls.__name__} and {known.__name__} share the code {cls.code!r}")
-
-    def problem(self, request_id: str | None = None) -> Problem:
-        """This error as it is stored and sent."""
-        return Problem(
-            type=f"urn:latentmill:problem:{self.code}",
-            title=_title(type(self)),
-            status=self.status,
-            detail=self.detail,
-            code=self.code,
-            errors=self.errors,
-            request_id=request_id or self.request_id,
-            retryable=self.retryable,
-        )
-
-    @staticmethod
-    def from_problem(problem: Problem) -> "LatentmillError":
-        """The error that `problem` describes; the nearest base for a code of a newer service."""
-        fallback = InvalidRequest if 400 <= problem.status < 500 else LatentmillError
-        error = LatentmillError.by_code.get(problem.code, fallback)(problem.detail, errors=problem.errors)
-        error.request_id = problem.request_id
-        return error
-
-
-def _title(kind: type[LatentmillError]) -> str:
-    return (kind.__doc__ or kind.__name__).strip().splitlines()[0].rstrip(".")
 
 
 class InvalidRequest(LatentmillError):
@@ -160,6 +118,12 @@ class NotReady(Conflict):
     """What the request needs is not there yet, or was rejected, failed or deleted."""
 
     code = "not_ready"
+
+
+class NoReport(Conflict):
+    """No report says which strategy to use; make one, or name a strategy."""
+
+    code = "no_report"
 
 
 class InUse(Conflict):
@@ -268,33 +232,3 @@ class Cancelled(LatentmillError):
     """It was cancelled."""
 
     code, status = "cancelled", 409
-
-
-class Unreachable(LatentmillError):
-    """No service answers at this address."""
-
-    code, retryable = "unreachable", True
-
-
-class VerificationFailed(LatentmillError):
-    """A file differs from its checksum."""
-
-    code = "verification_failed"
-
-
-class WaitTimedOut(LatentmillError):
-    """It had not ended when the time given to wait was over."""
-
-    code = "wait_timed_out"
-
-
-class NotInstalled(LatentmillError):
-    """A part of Latentmill is not installed here: pip install 'latentmill[all]'."""
-
-    code = "not_installed"
-
-
-class StartFailed(LatentmillError):
-    """A process of Latentmill did not start."""
-
-    code = "start_failed"

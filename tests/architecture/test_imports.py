@@ -73,9 +73,10 @@ def offences(
 
 
 def test_specs_and_errors_need_only_pydantic() -> None:
-    paths = [*sources("latentmill/specs/*"), ROOT / "latentmill/errors.py", ROOT / "latentmill/problem.py"]
+    errors = ("errors", "client_errors", "problem")
+    paths = [*sources("latentmill/specs/*"), *(ROOT / f"latentmill/{name}.py" for name in errors)]
     assert len(paths) > 5
-    known = (*sys.stdlib_module_names, "pydantic", "latentmill.specs", "latentmill.errors", "latentmill.problem")
+    known = (*sys.stdlib_module_names, "pydantic", "latentmill.specs", *(f"latentmill.{name}" for name in errors))
     assert [
         f"{path.name} imports {found.module}"
         for path in paths
