@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from latentmill.specs.rows import PositiveFinite, Rows
+from latentmill.specs.rows import PositiveFinite, Rows, TableRows
 from latentmill.specs.spec import Spec
 
 MAX_LATENT_SIZE = 2**20
@@ -118,3 +118,24 @@ class VaeManifest(Spec):
     def deterministic(self) -> bool:
         """True where the encoder gives means alone (AE, RAE, WAE)."""
         return self.encoder is not None and self.encoder.scale == "none"
+
+    def why_not_sampled(self) -> str | None:
+        """Why no row can be drawn from the likelihood, with the way out; None where rows can be drawn.
+
+        A likelihood says how all values of a row are drawn. In a table "gaussian" adds noise to every decoded value
+        before columns are made of them; "bernoulli" draws the booleans, "categorical" one category in each column of
+        categories (a missing value is one of them) and the booleans. Neither says anything of a number.
+        """
+        kind = self.likelihood.kind
+        if kind == "point":
+            return 'The likelihood is point: there is no noise around a row to draw. Ask for output "mean".'
+        if not isinstance(self.rows, TableRows) or kind == "gaussian":
+            return None
+        drawn = {"boolean"} if kind == "bernoulli" else {"boolean", "category"}
+        for column in self.rows.columns:
+            if column.kind not in drawn:
+                return (
+                    f"The likelihood {kind} does not say how to draw the column {column.name!r} of kind {column.kind}: "
+                    'ask for output "mean", or register a bundle whose likelihood covers every column.'
+                )
+        return None

@@ -1,13 +1,14 @@
 """How a job chooses its latents."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from latentmill.specs.spec import Integer, Number, Spec
+from latentmill.specs.spec import MAX_SEED, Integer, Number, Spec
 
 Temperature = Annotated[Number, Field(gt=0, le=2, allow_inf_nan=False)]
+RowNumber = Annotated[Integer, Field(ge=0, le=MAX_SEED)]  # of a dataset, counted from 0
 Reference = Annotated[str, Field(min_length=1, max_length=128)]  # an id, or a unique name
 
 
@@ -73,19 +74,30 @@ class Posterior(Spec):
 
 
 class Interpolate(Spec):
-    """Rows along paths between encoded rows, both ends included."""
+    """Rows along paths between the encoding means of rows of a dataset, `steps` for each pair, both ends included.
+
+    The job has exactly pairs x steps rows: those of the first pair, then those of the second, and so on. Step s of a
+    pair lies at t = s / (steps - 1) from a to b.
+
+    linear: z = (1 - t) a + t b. spherical: the direction turns evenly from that of a to that of b on their great
+    circle while the length goes evenly from |a| to |b|; where no circle is singled out (an end at 0, opposite or equal
+    directions) the path is linear.
+
+    With a conditional model a row has the label of its nearer end, the middle that of the first, so that both ends
+    are reconstructed as what they are; `labels` overrules that.
+    """
 
     kind: Literal["interpolate"] = "interpolate"
     dataset: Reference
-    pairs: Annotated[tuple[tuple[int, int], ...], Field(min_length=1, max_length=10_000)]
-    steps: Annotated[int, Field(ge=2, le=10_000)]
+    pairs: Annotated[tuple[tuple[RowNumber, RowNumber], ...], Field(min_length=1, max_length=10_000)]
+    steps: Annotated[Integer, Field(ge=2, le=10_000)]
     path: Literal["linear", "spherical"] = "linear"
+    labels: LabelChoice | None = None
 
-    @model_validator(mode="after")
-    def _known_rows(self) -> Self:
-        if any(row < 0 for pair in self.pairs for row in pair):
-            raise ValueError("pairs name rows of the dataset, counted from 0")
-        return self
+    @property
+    def rows(self) -> int:
+        """How many rows that makes."""
+        return len(self.pairs) * self.steps
 
 
 class Auto(Spec):

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from latentmill.errors import NotRetryable, Problem
-from latentmill.specs import MAX_SEED, JobRequest, Posterior
+from latentmill.specs import MAX_SEED, Interpolate, JobRequest, Posterior
 from service import work
 from service.database import database_now, new_id
 from service.datasets.tables import DatasetRow
@@ -199,7 +199,8 @@ def _with_encoding(session: Session, resolved: Resolved) -> Resolved:
 
 def _resolved_again(session: Session, job: JobRow) -> Resolved:
     request = JobRequest.model_validate(job.request)
-    dataset = session.get(DatasetRow, request.strategy.dataset) if isinstance(request.strategy, Posterior) else None
+    strategy = request.strategy
+    dataset = session.get(DatasetRow, strategy.dataset) if isinstance(strategy, Posterior | Interpolate) else None
     return Resolved(
         request,
         session.get_one(ModelRow, job.model_id),

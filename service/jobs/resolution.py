@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from latentmill.errors import InvalidLabels, InvalidRequest, LimitExceeded, ModelMismatch, NotYet
 from latentmill.problem import pointer_step
-from latentmill.specs import Aggregate, JobRequest, LabelCounts, Posterior, Prior, Strategy, VaeManifest
+from latentmill.specs import Aggregate, Interpolate, JobRequest, LabelCounts, Posterior, Prior, Strategy, VaeManifest
 from service.datasets import operations as datasets
 from service.datasets.tables import DatasetRow
 from service.fits import encodings
@@ -16,7 +16,7 @@ from service.models.tables import ModelRow
 from service.resources import find_needed
 from service.settings import LimitSettings
 
-STRATEGIES_TO_COME = frozenset({"auto", "interpolate"})
+STRATEGIES_TO_COME = frozenset({"auto"})
 SHOWN_CLASSES = 20
 FORMATS = frozenset({"npz", "parquet"})
 
@@ -47,6 +47,7 @@ def resolve(session: Session, tenant_id: str, request: JobRequest, limits: Limit
             f"{request.rows:,} rows; a job may have {limits.rows_per_job:,}: ask for several jobs, each with its seed",
             pointer="/rows",
         )
+    _check_path(request)
     model = find_needed(session, ModelRow, tenant_id, request.model, pointer="/model", lock=lock)
     request = request.model_copy(update={"model": model.id})
     strategy = request.strategy
@@ -58,7 +59,7 @@ def resolve(session: Session, tenant_id: str, request: JobRequest, limits: Limit
                 pointer="/strategy/fit",
             )
         resolved = Resolved(_with(request, strategy.model_copy(update={"fit": fit.id})), model, fit=fit)
-    elif isinstance(strategy, Posterior):
+    elif isinstance(strategy, Posterior | Interpolate):
         pointer = "/strategy/dataset"
         dataset = find_needed(session, DatasetRow, tenant_id, strategy.dataset, pointer=pointer, lock=lock)
         encodings.check_pair(model, dataset, pointer)
@@ -84,16 +85,21 @@ def check(resolved: Resolved) -> None:
                 "strategy aggregate",
                 pointer="/strategy/kind",
             )
+        if resolved.request.output == "sample" and (reason := manifest.why_not_sampled()):
+            raise ModelMismatch(reason, pointer="/output")
         label_counts(resolved.request, manifest)
-    if isinstance(strategy, Posterior) and resolved.dataset is not None and resolved.dataset.state == "ready":
-        _check_selection(strategy, resolved.dataset)
+    if resolved.dataset is not None and resolved.dataset.state == "ready":
+        if isinstance(strategy, Posterior):
+            _check_selection(strategy, resolved.dataset)
+        elif isinstance(strategy, Interpolate):
+            _check_pairs(strategy, resolved.dataset)
 
 
 def label_counts(request: JobRequest, manifest: VaeManifest) -> list[list[str | int]] | None:
     """How many rows of each class, in the order of the model's classes; None where labels play no part.
 
-    Without a choice, prior and aggregate draws of a conditional model are balanced; posterior draws keep the labels
-    of the rows that they are drawn around.
+    Without a choice, prior and aggregate draws of a conditional model are balanced; posterior and
+    interpolated rows keep the labels of the rows that they are drawn around.
     """
     choice = getattr(request.strategy, "labels", None)
     pointer = "/strategy/labels"
@@ -115,7 +121,7 @@ def label_counts(request: JobRequest, manifest: VaeManifest) -> list[list[str | 
                 pointer=f"{pointer}/counts",
             )
         return [[name, choice.counts.get(name, 0)] for name in classes]
-    if choice is None and isinstance(request.strategy, Posterior):
+    if choice is None and isinstance(request.strategy, Posterior | Interpolate):
         return None
     share, left = divmod(request.rows, len(classes))
     return [[name, share + (number < left)] for number, name in enumerate(classes)]
@@ -141,6 +147,27 @@ def _check_selection(strategy: Posterior, dataset: DatasetRow) -> None:
             raise InvalidLabels(f"{dataset.id} has no label {select.label!r}; {known}", pointer=f"{pointer}/label")
 
 
+def _check_path(request: JobRequest) -> None:
+    strategy = request.strategy
+    if isinstance(strategy, Interpolate) and request.rows != strategy.rows:
+        raise InvalidRequest(
+            f"{len(strategy.pairs):,} pairs of {strategy.steps:,} steps are {strategy.rows:,} rows, both ends "
+            f"included: rows must be {strategy.rows}, not {request.rows}",
+            pointer="/rows",
+        )
+
+
+def _check_pairs(strategy: Interpolate, dataset: DatasetRow) -> None:
+    rows = dataset.rows or 0
+    for position, pair in enumerate(strategy.pairs):
+        for end, row in enumerate(pair):
+            if row >= rows:
+                raise InvalidRequest(
+                    f"{dataset.id} has {rows:,} rows, counted from 0; there is no row {row:,}",
+                    pointer=f"/strategy/pairs/{position}/{end}",
+                )
+
+
 def _with(request: JobRequest, strategy: Strategy) -> JobRequest:
     return request.model_copy(update={"strategy": strategy})
 
@@ -149,8 +176,6 @@ def _refuse_what_is_to_come(request: JobRequest) -> None:
     kind = request.strategy.kind
     if kind in STRATEGIES_TO_COME:
         raise NotYet(f"The strategy {kind!r} is not part of this release.", pointer="/strategy/kind")
-    if request.output == "sample":
-        raise NotYet('output "sample" is not part of this release; leave it out or say "mean".', pointer="/output")
     if request.format is not None and request.format not in FORMATS:
         raise NotYet(
             f"The format {request.format!r} is not part of this release; take npz or parquet.", pointer="/format"

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from workers.randomness import NOISE_SCHEME, Stream, block_rows, normal_block, normals, uniform_block, uniforms
+from workers.randomness import (
+    NOISE_SCHEME,
+    Stream,
+    block_rows,
+    normal_block,
+    normals,
+    uniform_block,
+    uniforms,
+    wide_uniform_block,
+)
 from workers.randomness.noise import block_generator, philox
 
 SEED = 2**53 - 1
@@ -61,6 +70,21 @@ def test_golden_vectors(stream: Stream) -> None:
     assert NOISE_SCHEME == 1
     found = [*normal_block(SEED, stream, 3, 2)[1000], uniform_block(SEED, stream, 3)[1000]]
     assert [float(value).hex() for value in found] == GOLDEN[stream.name]
+
+
+GOLDEN_WIDE = {
+    (2, 1000): ["0x1.44e1cf2b3ddcep-1", "0x1.3a6e998aed685p-1"],
+    (5000, 100): ["0x1.c8f4592d03c88p-2", "0x1.ad3a77ad8ee60p-3"],
+}
+
+
+@pytest.mark.parametrize(("width", "row"), list(GOLDEN_WIDE))
+def test_golden_uniforms_of_wide_rows(width: int, row: int) -> None:
+    """They are one call for the block, in the order of rows, so the first of a block are those of a narrow one."""
+    block = wide_uniform_block(SEED, Stream.OUTPUT, 3, width)
+    assert block.shape == (block_rows(width), width)
+    assert [float(value).hex() for value in block[row, :2]] == GOLDEN_WIDE[width, row]
+    np.testing.assert_array_equal(block.ravel()[:1024], uniform_block(SEED, Stream.OUTPUT, 3))
 
 
 def test_stream_numbers_stand() -> None:

@@ -5,6 +5,7 @@ import pytest
 from tests.service.steps import vae
 
 PRIOR = {"kind": "prior"}
+PATH = {"kind": "interpolate", "dataset": "train", "pairs": [[0, 1]], "steps": 5}
 
 
 def body(**changes):
@@ -32,11 +33,13 @@ def conditional(upload, worker):
         ({"strategy": {"kind": "prior", "labels": "balanced"}}, 422, "invalid_labels", "/strategy/labels"),
         ({"strategy": {"kind": "prior", "labels": "as_fitted"}}, 501, "not_yet", "/strategy/labels"),
         ({"strategy": {"kind": "auto", "dataset": "train"}}, 501, "not_yet", "/strategy/kind"),
-        (
-            {"strategy": {"kind": "interpolate", "dataset": "train", "pairs": [[0, 1]], "steps": 5}},
-            501, "not_yet", "/strategy/kind",
-        ),
-        ({"output": "sample"}, 501, "not_yet", "/output"),
+        ({"strategy": PATH}, 422, "invalid_request", "/rows"),
+        ({"strategy": PATH | {"pairs": [[0, -1]]}, "rows": 5}, 422, "invalid_request", "/strategy/pairs/0/1"),
+        ({"strategy": PATH | {"pairs": [[0, "1"]]}, "rows": 5}, 422, "invalid_request", "/strategy/pairs/0/1"),
+        ({"strategy": PATH | {"steps": 1}, "rows": 1}, 422, "invalid_request", "/strategy/steps"),
+        ({"strategy": PATH | {"dataset": "unknown"}, "rows": 5}, 404, "not_found", "/strategy/dataset"),
+        ({"output": "sample"}, 422, "model_mismatch", "/output"),
+        ({"output": "noise"}, 422, "invalid_request", "/output"),
         ({"format": "webdataset"}, 501, "not_yet", "/format"),
         ({"format": "xls"}, 422, "invalid_request", "/format"),
         ({"seed": -1}, 422, "invalid_request", "/seed"),
@@ -72,6 +75,51 @@ def test_a_bad_request_names_its_field_and_makes_nothing(client, model, change, 
 def test_a_bad_selection_is_refused(client, model, dataset, strategy, code, pointer):
     refused = client.post("/v1/jobs", json=body(strategy={"kind": "posterior", "dataset": "train"} | strategy)).json()
     assert (refused["code"], refused["errors"][0]["pointer"]) == (code, pointer)
+
+
+def test_a_path_names_rows_that_there_are_and_says_how_many_rows_it_makes(client, model, dataset, worker):
+    too_far = client.post("/v1/jobs", json=body(strategy=PATH | {"pairs": [[0, 1], [99, 100]]}, rows=10)).json()
+    assert (too_far["code"], too_far["errors"][0]["pointer"]) == ("invalid_request", "/strategy/pairs/1/1")
+    wrong = client.post("/v1/jobs", json=body(strategy=PATH, rows=6)).json()
+    assert "rows must be 5, not 6" in wrong["detail"]
+    job = client.post("/v1/jobs", json=body(strategy=PATH | {"path": "spherical"}, rows=5)).json()
+    assert job["state_reason"].startswith("waiting for enc_")
+    assert job["spec"]["strategy"]["dataset"] == dataset
+    worker.encode()
+    asked = worker.shard()
+    assert asked.encoding is not None
+    assert (asked.rows, asked.request.strategy.path) == (5, "spherical")
+    assert worker.finalize().manifest["strategy"]["pairs"] == [[0, 1]]
+
+
+def test_a_path_of_a_dataset_that_is_still_read_fails_when_its_rows_are_too_few(client, model, upload, worker):
+    upload("datasets", b"few rows", name="few")
+    job = client.post("/v1/jobs", json=body(strategy=PATH | {"dataset": "few", "pairs": [[0, 50]]}, rows=5)).json()
+    worker.read(rows=50)
+    worker.encode()
+    failed = client.get(f"/v1/jobs/{job['id']}").json()
+    assert (failed["state"], failed["error"]["errors"][0]["pointer"]) == ("failed", "/strategy/pairs/0/1")
+
+
+def test_rows_are_drawn_where_the_likelihood_says_how(client, upload, worker):
+    upload("models", b"not read yet", name="late")
+    waiting = client.post("/v1/jobs", json=body(model="late", output="sample"))
+    assert waiting.status_code == 202
+    worker.inspect(vae(likelihood={"kind": "point"}))
+    failed = client.get(waiting.headers["Location"]).json()
+    assert (failed["state"], failed["error"]["code"]) == ("failed", "model_mismatch")
+    assert failed["error"]["errors"][0]["pointer"] == "/output"
+    upload("models", b"drawn", name="drawn")
+    worker.inspect(vae(likelihood={"kind": "bernoulli"}))
+    assert client.post("/v1/jobs", json=body(model="drawn", output="sample")).status_code == 202
+    assert worker.shard().request.output == "sample"
+    assert worker.finalize().manifest["output"] == "sample"
+    upload("models", b"table", name="table")
+    table = {"kind": "table", "columns": [{"name": "age", "kind": "integer"}]}
+    worker.inspect(vae(rows=table, likelihood={"kind": "bernoulli"}))
+    refused = client.post("/v1/jobs", json=body(model="table", output="sample")).json()
+    assert (refused["code"], refused["errors"][0]["pointer"]) == ("model_mismatch", "/output")
+    assert "'age' of kind integer" in refused["detail"]
 
 
 def test_a_fit_of_another_model_is_refused(client, fit, upload, worker):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentmill.errors import DataError, OutOfMemory
 from workers.devices import is_out_of_memory
 from workers.generation.latents import LatentBatch
+from workers.generation.likelihoods import Likelihood
 from workers.models import Vae
 from workers.rows import RowCodec
 
@@ -24,6 +25,7 @@ class DecodedBatch:
     compacted: torch.Tensor  # (B, *shape), in what the codec keeps of a row
     largest: torch.Tensor  # (B,) absolute value of each row: NaN or Inf where one of its values is
     arrived: torch.cuda.Event | None
+    probable: torch.Tensor | None = None  # (B,) whether a row was drawn from what can be probabilities
 
     def rows(self) -> NDArray[Any]:
         """The rows that belong to the shard, compacted; a row that is not finite is refused by its number."""
@@ -34,25 +36,47 @@ class DecodedBatch:
         if not finite.all():
             row = self.latents.first_row + wanted.start + int(np.argmin(finite))
             raise DataError(f"The decoder gave NaN or Inf in row {row:,}")
+        if self.probable is not None and not (probable := self.probable[wanted].numpy()).all():
+            row = self.latents.first_row + wanted.start + int(np.argmin(probable))
+            raise DataError(
+                f"The decoder gave what are no probabilities in row {row:,}, so no row can be drawn. If it returns "
+                'logits, end it with a Sigmoid or a Softmax and export it again; or ask for output "mean".',
+                pointer="/output",
+            )
         return self.compacted[wanted].numpy()
 
 
 @torch.inference_mode()
-def decode(vae: Vae, codec: RowCodec, batch: LatentBatch) -> DecodedBatch:
-    """Decodes a whole batch. On a GPU this returns before the rows have arrived, so the next batch can follow."""
+def decode(vae: Vae, codec: RowCodec, batch: LatentBatch, likelihood: Likelihood | None = None) -> DecodedBatch:
+    """Decodes a whole batch: means, or rows drawn from the `likelihood` with the batch's noise.
+
+    On a GPU this returns before the rows have arrived, so the next batch can follow.
+    """
     with device_errors("decoder", batch.first_row, len(batch.latents)):
-        labels = None if vae.manifest.labels is None else batch.labels
-        decoded = vae.decode(
-            on_device(batch.latents, vae.device), None if labels is None else on_device(labels, vae.device)
-        )
-        largest = decoded.flatten(1).abs().amax(1)
-        compacted = codec.compact(decoded)
+        latents = on_device(batch.latents, vae.device)
+        labels = None
+        if batch.labels is not None and vae.manifest.labels is not None:
+            labels = on_device(batch.labels, vae.device)
+        probable = None
+        if likelihood is None or batch.noise is None:
+            rows = vae.decode(latents, labels)
+            largest = _largest(rows)
+        else:
+            mean, std = vae.decode_with_std(latents, labels)
+            rows, probable = likelihood.draw(mean, std, on_device(batch.noise, vae.device))
+            largest = _largest(rows if probable is None else mean)
+        compacted = codec.compact(rows)
         if vae.device.type == "cpu":
-            return DecodedBatch(batch, compacted, largest, None)
+            return DecodedBatch(batch, compacted, largest, None, probable)
         compacted, largest = _leaving(compacted), _leaving(largest)
+        probable = None if probable is None else _leaving(probable)
         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
-        return DecodedBatch(batch, compacted, largest, arrived)
+        return DecodedBatch(batch, compacted, largest, arrived, probable)
+
+
+def _largest(values: torch.Tensor) -> torch.Tensor:
+    return values.flatten(1).abs().amax(1)
 
 
 def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:

@@ -19,6 +19,7 @@ from workers.models.vae import TorchVae, load_vae
 _ROWS = 8
 _SEED = 0
 _PROBABILITY_SLACK = 1e-3
+_PROBABILITIES = {"bernoulli": "Sigmoid", "categorical": "Softmax"}  # likelihoods, and what makes logits fit them
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,11 @@ def _check_decoder(vae: TorchVae) -> list[str]:
     if std is not None:
         _refuse_infinite(std, "decoder's std has", "latents drawn from N(0, I)")
     low, high = float(rows.min()), float(rows.max())
-    if vae.manifest.likelihood.kind == "bernoulli" and (low < -_PROBABILITY_SLACK or high > 1 + _PROBABILITY_SLACK):
+    kind = vae.manifest.likelihood.kind
+    if kind in _PROBABILITIES and (low < -_PROBABILITY_SLACK or high > 1 + _PROBABILITY_SLACK):
         return [
-            f"The likelihood is bernoulli, but decoded values reach from {low:.3g} to {high:.3g}: if the decoder "
-            "returns logits, end it with a Sigmoid and export it again."
+            f"The likelihood is {kind}, but decoded values reach from {low:.3g} to {high:.3g}: if the decoder "
+            f"returns logits, end it with a {_PROBABILITIES[kind]} and export it again."
         ]
     return []
 

@@ -9,6 +9,7 @@ from latentmill.errors import InvalidBundle, InvalidLabels
 from latentmill.specs import Execution, VaeManifest
 from workers.models.architectures.registry import Networks, build
 from workers.models.bundle import Bundle
+from workers.models.categories import has_category_axis, mean_of_categories
 from workers.models.heads import learns_std, posterior_of
 from workers.models.labels import conditions
 from workers.models.prior import Parameters
@@ -48,7 +49,10 @@ class Vae(Protocol):
         ...
 
     def decode_with_std(self, latents: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """As `decode`, with the std of each value where the likelihood learns it."""
+        """What the decoder itself gives, with the std of each value where the likelihood learns it.
+
+        As `decode`, but where every value comes as K categories they stay on an axis of their own, (n, *shape, K).
+        """
         ...
 
 
@@ -78,8 +82,10 @@ class TorchVae:
         outputs = self._encoder(self._placed(rows), self._conditions(labels, len(rows)))
         return posterior_of(tuple(output.float() for output in outputs), self.manifest)
 
+    @torch.inference_mode()
     def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.decode_with_std(latents, labels)[0]
+        decoded = self.decode_with_std(latents, labels)[0]
+        return mean_of_categories(decoded, self.manifest) if has_category_axis(decoded, self.manifest) else decoded
 
     @torch.inference_mode()
     def decode_with_std(self, latents: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -1,6 +1,13 @@
 """Counter-based noise: row i depends on (seed, stream, i) and on nothing else."""
 
-from workers.randomness.noise import block_rows, normal_block, normals, uniform_block, uniforms
+from workers.randomness.noise import (
+    block_rows,
+    normal_block,
+    normals,
+    uniform_block,
+    uniforms,
+    wide_uniform_block,
+)
 from workers.randomness.permutation import permuted_position
 from workers.randomness.streams import NOISE_SCHEME, Stream
 
@@ -13,4 +20,5 @@ __all__ = [
     "permuted_position",
     "uniform_block",
     "uniforms",
+    "wide_uniform_block",
 ]

@@ -47,6 +47,11 @@ def uniform_block(seed: int, stream: Stream, block: int) -> Floats:
     return block_generator(seed, stream, block).random(BLOCK_ROWS, dtype=np.float64)
 
 
+def wide_uniform_block(seed: int, stream: Stream, block: int, width: int) -> Floats:
+    """Block `block` of uniforms with `width` of them per row, (R, width), on the grid of 2^-53 in [0, 1)."""
+    return block_generator(seed, stream, block).random((block_rows(width), width), dtype=np.float64)
+
+
 def normals(seed: int, stream: Stream, first_row: int, rows: int, width: int) -> Floats:
     """Standard normals of rows first_row to first_row + rows, (rows, width): whole blocks, then cut."""
     return _cut(lambda block: normal_block(seed, stream, block, width), block_rows(width), first_row, rows)

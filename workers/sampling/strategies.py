@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmill.errors import InvalidLabels, InvalidRequest, ModelMismatch, NotReady, NotYet
-from latentmill.specs import Aggregate, Posterior, Prior, Strategy, VaeManifest
+from latentmill.specs import Aggregate, Interpolate, Posterior, Prior, Strategy, VaeManifest
 from latentmill.specs.strategies import Selection, SelectRows
 from workers.posteriors.density import Density
 from workers.posteriors.draws import posteriors_at
@@ -14,7 +14,8 @@ from workers.posteriors.encoding import Encoding
 from workers.randomness.noise import normals, uniforms
 from workers.randomness.streams import Stream
 from workers.sampling.labels import CountedLabels, checked_counts, label_counts
-from workers.sampling.latents import LatentSource
+from workers.sampling.latents import LatentSource, Placement
+from workers.sampling.paths import PathRows, check_path
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -32,8 +33,8 @@ def open_strategy(
 ) -> LatentSource:
     """The latents of a job of `rows` rows.
 
-    `density` is what prior and aggregate draw from, `encoding` what posterior draws around; `counts` are the job's
-    rows per class where they were resolved before, otherwise the strategy's own labels say.
+    `density` is what prior and aggregate draw from, `encoding` what posterior and interpolate go by; `counts` are
+    the job's rows per class where they were resolved before, otherwise the strategy's own labels say.
     """
     labels = _labels(strategy, rows, manifest, counts)
     if isinstance(strategy, Prior | Aggregate):
@@ -41,19 +42,36 @@ def open_strategy(
             raise NotReady(f"The strategy {strategy.kind} needs a density to draw from.", pointer="/strategy")
         _refuse_other_size(density.latent_size, manifest)
         return LatentSource(DensityRows(density, seed, strategy.temperature, labels), density.latent_size)
-    if isinstance(strategy, Posterior):
+    if isinstance(strategy, Posterior | Interpolate):
         if encoding is None:
-            raise NotReady("The strategy posterior needs an encoding to draw around.", pointer="/strategy/dataset")
+            raise NotReady(
+                f"The strategy {strategy.kind} needs an encoding to draw around.", pointer="/strategy/dataset"
+            )
         _refuse_other_size(encoding.latent_size, manifest)
-        selected = selected_rows(strategy.select, encoding)
-        if labels is None and manifest.labels is not None:
-            classes = _own_classes(encoding, selected, manifest.labels.classes)
-        else:
-            classes = None
-        return LatentSource(
-            PosteriorRows(encoding, selected, classes, seed, strategy.temperature, labels), encoding.latent_size
-        )
+        return LatentSource(_encoded_rows(strategy, encoding, seed, rows, manifest, labels), encoding.latent_size)
     raise NotYet(f"The strategy {strategy.kind} is part of the contract, but not of this release.", pointer="/strategy")
+
+
+def _encoded_rows(
+    strategy: Posterior | Interpolate,
+    encoding: Encoding,
+    seed: int,
+    rows: int,
+    manifest: VaeManifest,
+    labels: CountedLabels | None,
+) -> Placement:
+    """Rows around or between encoded ones, which keep the classes of those unless they are counted."""
+    if isinstance(strategy, Interpolate):
+        check_path(strategy, rows, encoding.rows)
+        selected: Numbers | None = np.unique(strategy.pairs)
+    else:
+        selected = selected_rows(strategy.select, encoding)
+    classes = None
+    if labels is None and manifest.labels is not None:
+        classes = _own_classes(encoding, selected, manifest.labels.classes)
+    if isinstance(strategy, Interpolate):
+        return PathRows(encoding, strategy, classes, labels)
+    return PosteriorRows(encoding, selected, classes, seed, strategy.temperature, labels)
 
 
 class DensityRows:
@@ -129,7 +147,7 @@ def selected_rows(select: Selection, encoding: Encoding) -> Numbers | None:
 def _labels(
     strategy: Strategy, rows: int, manifest: VaeManifest, counts: Mapping[str, int] | None
 ) -> CountedLabels | None:
-    """Counted labels for a conditional model; a posterior keeps the labels of its rows unless told otherwise."""
+    """Counted labels for a conditional model; encoded rows keep their own unless told otherwise."""
     choice = getattr(strategy, "labels", None)
     if manifest.labels is None:
         if choice is not None or counts is not None:
@@ -138,7 +156,7 @@ def _labels(
     classes = manifest.labels.classes
     if counts is not None:
         return CountedLabels(list(checked_counts(counts, classes, rows).values()))
-    if choice is None and isinstance(strategy, Posterior):
+    if choice is None and isinstance(strategy, Posterior | Interpolate):
         return None
     return CountedLabels(list(label_counts(choice, classes, rows).values()))
 

@@ -38,6 +38,7 @@ def make_shard(shop: Workshop, claim: Claim, check: Check) -> None:
             include_latents=work.request.include_latents,
             output=work.request.output,
             classes=work.manifest.labels.classes if work.manifest.labels else None,
+            seed=work.seed,
         )
         path = folder / work.name
         written = generate_shard(vae, source, plan, path, check=check)

@@ -23,10 +23,13 @@ def linear_vae(
     true: tuple[str, str] = ("pair", "log_variance"),
     declared: tuple[str, str] | None = None,
     weights: dict | None = None,
+    likelihood: dict | None = None,
+    given: list[int] | None = None,
 ) -> TorchVae:
     """x = W z with W'W = I, mean = W'x, std = STD: heads laid out as `true` (head, scale) and declared as `declared`.
 
-    With `classes` the decoder adds 10 times the number of the class to every value.
+    With `classes` the decoder adds 10 times the number of the class to every value. Where the likelihood learns its
+    std the decoder gives one of 0.5, -0.5, 0.5, ... With `given` its values have that shape, and there is no encoder.
     """
     w = np.linalg.qr(np.random.default_rng(5).standard_normal((WIDTH, LATENTS)))[0].astype(np.float32)
     encoder, outputs, tensors = encoder_of(w, *true)
@@ -40,9 +43,14 @@ def linear_vae(
         tensors["decoder.shift.weight"] = np.tile(10 * np.arange(len(classes), dtype=np.float32), (WIDTH, 1))
         tensors["decoder.shift.bias"] = np.zeros(WIDTH, np.float32)
     rows = rows or {"kind": "tensor", "shape": [WIDTH]}
-    shape = rows.get("shape", [WIDTH])
+    shape = given or rows.get("shape", [WIDTH])
     if len(shape) > 1:
         decoder.append({"id": "shaped", "layer": "Reshape", "shape": shape})
+    decoded = {"steps": decoder}
+    if (likelihood or {}).get("std") == "learned":
+        decoded = {"steps": [*decoder, linear("std", "z", LATENTS, WIDTH)], "outputs": [decoder[-1]["id"], "std"]}
+        tensors["decoder.std.weight"] = np.zeros((WIDTH, LATENTS), np.float32)
+        tensors["decoder.std.bias"] = np.tile(np.array([0.5, -0.5], np.float32), WIDTH // 2)
     manifest = {
         "schema": 1,
         "name": "linear",
@@ -54,10 +62,14 @@ def linear_vae(
         "architecture": {
             "name": "sequential",
             "encoder": {"steps": encoder, "outputs": outputs},
-            "decoder": {"steps": decoder},
+            "decoder": decoded,
         },
+        **({"likelihood": likelihood} if likelihood else {}),
     }
     tensors |= weights or {}
+    if given:
+        del manifest["encoder"], manifest["architecture"]["encoder"]
+        tensors = {name: value for name, value in tensors.items() if name.startswith("decoder.")}
     with zipfile.ZipFile(path, "w") as bundle:
         bundle.writestr("vae.json", json.dumps(manifest))
         bundle.writestr("weights.safetensors", save({name: np.ascontiguousarray(v) for name, v in tensors.items()}))

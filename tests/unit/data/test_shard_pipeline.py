@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmill.errors import DataError, NotYet, OutOfMemory
+from latentmill.errors import DataError, OutOfMemory
 from latentmill.specs import LabelCounts, Prior
 from workers.generation import ShardPlan, generate_shard
 from workers.posteriors.prior import declared_prior
@@ -169,8 +169,3 @@ class BrokenVae:
 def test_errors_of_the_device_are_translated(make_vae, shard_of, error: Exception, known: type) -> None:
     with pytest.raises(known, match=r"The decoder .* rows 0 to 127"):
         shard_of(BrokenVae(make_vae(), error))
-
-
-def test_sampled_output_is_refused_until_it_exists(make_vae, shard_of) -> None:
-    with pytest.raises(NotYet, match="means of the decoder"):
-        shard_of(make_vae(), output="sample")
