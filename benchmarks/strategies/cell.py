@@ -1,0 +1,143 @@
+"""One cell of the experiment: a model and so many rows that a user uploads; every fit of them, kept in a folder."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.strategies.mnist import Digits, Images
+from benchmarks.strategies.vaes import Recipe
+from latentmill.specs import Aggregate, Family, FitRequest, Gaussian, Mixture, Posterior, Prior
+from workers.generation import encode_dataset
+from workers.models import load_vae, open_bundle
+from workers.posteriors.density import Density
+from workers.posteriors.encoding import Encoding, open_encoding
+from workers.posteriors.fit import density_of, fit_posterior
+from workers.posteriors.prior import declared_prior
+from workers.rows import codec
+from workers.sampling import LatentSource, open_strategy
+
+FAMILIES: dict[str, Family] = {
+    "gaussian diagonal": Gaussian(covariance="diagonal"),
+    "gaussian": Gaussian(),
+    "mixture": Mixture(),
+}
+DECODE_ROWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained bundle, and how to encode and decode with it."""
+
+    recipe: Recipe
+    path: Path
+
+    @cached_property
+    def vae(self):
+        return load_vae(open_bundle(self.path), inspected=True)
+
+    @cached_property
+    def prior(self) -> Density:
+        return declared_prior(self.vae.manifest, self.vae.prior_parameters)
+
+    def encoded(self, digits: Digits, path: Path) -> Encoding:
+        """The posteriors of unlabelled digits, from `path` or computed and written there."""
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            encode_dataset(
+                self.vae,
+                digits.images,
+                None,
+                path,
+                classes=None,
+                batch_rows=DECODE_ROWS,
+                head_test=lambda *_: [],
+                check=lambda: None,
+                progress=lambda _: None,
+            )
+        return open_encoding(path)
+
+    def drawn(self, density: Density | None, rows: int, seed: int) -> Images:
+        """Rows of a fit, or without one of the prior, as a job delivers them."""
+        strategy = Prior() if density is None else Aggregate(fit="fit")
+        return self._decoded(self._source(strategy, rows, seed, density=density or self.prior), rows)
+
+    def reconstructed(self, encoding: Encoding, rows: NDArray[np.int64], seed: int) -> Images:
+        """Decoded draws from the posteriors of the named rows."""
+        chosen = Encoding(encoding.mean[rows], encoding.std[rows], None, encoding.row_digests[rows])
+        return self._decoded(self._source(Posterior(dataset="rows"), len(rows), seed, encoding=chosen), len(rows))
+
+    def _source(self, strategy, rows: int, seed: int, **given: Any) -> LatentSource:
+        return open_strategy(strategy, seed=seed, rows=rows, manifest=self.vae.manifest, **given)
+
+    def _decoded(self, source: LatentSource, rows: int) -> Images:
+        import torch
+
+        batches = torch.from_numpy(source.latents(0, rows).latents).split(DECODE_ROWS)
+        delivered = codec(self.vae.manifest.rows).delivered
+        return np.concatenate([delivered(self.vae.decode(batch)).values["rows"] for batch in batches])
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A model, the rows that are uploaded, and where everything about them is kept."""
+
+    model: Model
+    uploaded: Digits
+    folder: Path
+
+    @property
+    def size(self) -> int:
+        return len(self.uploaded)
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        return self.model.encoded(self.uploaded, self.folder / "encoding")
+
+    @property
+    def names(self) -> list[str]:
+        """The fits that exist for this model: an encoder without noise has no empirical one."""
+        return [name for name in FAMILIES if name != "empirical" or self.model.recipe.beta is not None]
+
+    def fits(self) -> dict[str, dict[str, Any]]:
+        """What each fit says of itself: its resolved family, its diagnostics, its seconds."""
+        return {name: kept(self._path(name, "json"), lambda name=name: self._fit(name)) for name in self.names}
+
+    def density(self, name: str) -> Density:
+        """The density of a fit."""
+        family = FitRequest.model_validate({"model": "m", "dataset": "d", "family": self.fits()[name]["family"]}).family
+        with np.load(self._path(name, "npz")) as parameters:
+            return density_of(family, dict(parameters))
+
+    def _fit(self, name: str) -> dict[str, Any]:
+        started = time.perf_counter()
+        request = FitRequest(model="model", dataset="dataset", family=FAMILIES[name])
+        fit = fit_posterior(self.encoding, request, self.model.prior, progress=lambda _: None, check=lambda: None)
+        np.savez(self._path(name, "npz"), **fit.parameters)
+        return {
+            "family": fit.family.model_dump(),
+            "diagnostics": fit.diagnostics,
+            "warnings": fit.warnings,
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self.folder / f"fit-{name.replace(' ', '-')}.{suffix}"
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The JSON at `path`, made first where it is not there: an interrupted run goes on where it was."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(make(), indent=1)
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(text)
+        unfinished.rename(path)
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result

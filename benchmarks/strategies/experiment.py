@@ -1,0 +1,57 @@
+"""All cells of the experiment: kinds of models x sizes of the upload x training seeds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.strategies import vaes
+from benchmarks.strategies.cell import Cell, Model, kept
+from benchmarks.strategies.mnist import Digits, Split
+from benchmarks.strategies.truth import Judge, yardstick
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """How large it is."""
+
+    seeds: int = 4
+    sizes: tuple[int, ...] = (500, 2_000, 10_000)
+    epochs: int = vaes.EPOCHS
+
+
+def measure(experiment: Experiment, digits: Split, cache: Path) -> list[Result]:
+    """One result for each cell: its fits, the advice, and the distances on test digits."""
+    features = yardstick(digits.training)
+    results: list[Result] = []
+    for recipe in vaes.recipes(experiment.seeds):
+        bundle = vaes.trained(recipe, digits.training, cache / "models", epochs=experiment.epochs)
+        model, folder = Model(recipe, bundle), cache / "cells" / recipe.key
+        judge = Judge(model, digits.test, features, folder)
+        of_model = kept(folder / "distances.json", judge.of_model)
+        for size in experiment.sizes:
+            cell = Cell(model, uploaded(digits.training, recipe, size), folder / str(size))
+            results.append(_result(cell, judge, of_model))
+            print(f"{recipe.key}, {size:,} rows: {results[-1]['distances']}", flush=True)
+    return results
+
+
+def _result(cell: Cell, judge: Judge, of_model: dict[str, list[float]]) -> Result:
+    recipe = cell.model.recipe
+    own = kept(cell.folder / "distances.json", lambda: judge.distances(cell))
+    return {
+        "kind": recipe.name,
+        "beta": recipe.beta,
+        "seed": recipe.seed,
+        "size": cell.size,
+        "fits": cell.fits(),
+        "distances": {"prior": of_model["prior"], **own},
+        "floors": {name: of_model[name] for name in ("reconstructions", "real")},
+    }
+
+
+def uploaded(training: Digits, recipe: vaes.Recipe, size: int) -> Digits:
+    """`size` of the rows that the VAE trained on, others for each training seed."""
+    first = recipe.seed * 10_000
+    return training[first : first + size]

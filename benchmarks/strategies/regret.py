@@ -1,0 +1,65 @@
+"""What a choice costs: its rows' distance on test digits minus that of the best candidate."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+CANDIDATES = ("prior", "gaussian diagonal", "gaussian", "mixture", "flow")
+FIXED = ("prior", "gaussian", "mixture", "flow")
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over training seeds and its 95 % interval, by Student's t."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def distance(result: Result, name: str) -> float:
+    """The mean of both distances of a candidate."""
+    return float(np.mean(result["distances"][name]))
+
+
+def best(result: Result) -> str:
+    """The candidate whose rows lie nearest. The empirical fit is none: it replays the uploaded rows' posteriors."""
+    return min((name for name in CANDIDATES if name in result["distances"]), key=lambda name: distance(result, name))
+
+
+def regret(result: Result, choice: str) -> float:
+    """At least 0, and above 0 by chance where candidates are alike: see `noise`."""
+    return distance(result, choice) - distance(result, best(result))
+
+
+def noise(results: Iterable[Result]) -> float:
+    """The standard error of a candidate's mean distance beside another's, as its two halves show it."""
+    halves = [
+        (np.subtract(*result["distances"][name]) - np.subtract(*result["distances"]["prior"])) / 2.0
+        for result in results
+        for name in CANDIDATES
+        if name in result["distances"] and name != "prior"
+    ]
+    return float(np.sqrt(np.mean(np.square(halves))))
+
+
+def over_seeds(results: list[Result], policy: str) -> Interval:
+    """The mean regret of a policy over all cells; its interval is over training seeds, whose cells belong together."""
+    seeds = sorted({result["seed"] for result in results})
+    means = np.array(
+        [np.mean([regret(cell, chosen(cell, policy)) for cell in results if cell["seed"] == seed]) for seed in seeds]
+    )
+    spread = means.std(ddof=1) / sqrt(len(means)) if len(means) > 1 else float("nan")
+    half = float(stats.t.ppf(0.975, max(1, len(means) - 1)) * spread)
+    return Interval(float(means.mean()), float(means.mean()) - half, float(means.mean()) + half)
+
+
+def chosen(result: Result, policy: str) -> str:
+    """The candidate that a policy takes: `auto` what the report recommends, any other policy always the same."""
+    return result["advice"]["choice"] if policy == "auto" else policy

@@ -1,0 +1,85 @@
+"""The truth that no advice saw: how far the rows of each candidate lie from decoded posteriors of untouched digits."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.strategies.cell import Cell, Model
+from benchmarks.strategies.mnist import Digits
+from workers.diagnostics.quality import PrincipalFeatures, principal_features
+from workers.posteriors.density import Density
+
+FEATURE_ROWS = 20_000
+BLOCK_ROWS = 500
+FIRST_SEED = 7_000_001  # no fit and no report draws with it
+
+Floats = NDArray[np.float64]
+
+
+def yardstick(training: Digits) -> PrincipalFeatures:
+    """One space for all models: 64 principal components of real training digits, by one common scale."""
+    return principal_features(training.images[:FEATURE_ROWS], FEATURE_ROWS)
+
+
+class Judge:
+    """Judges rows of one model, twice: each half of the test digits is the reference once, the other gives floors."""
+
+    def __init__(self, model: Model, test: Digits, features: PrincipalFeatures, encoding_folder) -> None:
+        self.model, self.features = model, features
+        self.halves = np.split(np.arange(len(test)), 2)
+        self.real = [features(test.images[half]) for half in self.halves]
+        self.encoding = model.encoded(test, encoding_folder / "test-encoding")
+        self.references = [Reference(self._reconstructions(number, FIRST_SEED)) for number in (0, 1)]
+
+    def of_model(self) -> dict[str, list[float]]:
+        """Distances to the reference of the prior's rows, of reconstructions of other digits, and of those digits."""
+        others = [self._reconstructions(1 - number, FIRST_SEED + 1) for number in (0, 1)]
+        return {
+            "prior": self._distances(None),
+            "reconstructions": [self.references[number].distance(others[number]) for number in (0, 1)],
+            "real": [self.references[number].distance(self.real[1 - number]) for number in (0, 1)],
+        }
+
+    def distances(self, cell: Cell) -> dict[str, list[float]]:
+        """Distances to the reference of as many rows of each fit, all made from the prior's noise."""
+        return {name: self._distances(cell.density(name)) for name in cell.names}
+
+    def _distances(self, density: Density | None) -> list[float]:
+        rows = len(self.halves[0])
+        return [
+            self.references[number].distance(self.features(self.model.drawn(density, rows, FIRST_SEED + number)))
+            for number in (0, 1)
+        ]
+
+    def _reconstructions(self, number: int, seed: int) -> Floats:
+        return self.features(self.model.reconstructed(self.encoding, self.halves[number], seed))
+
+
+class Reference:
+    """Features (n, d) that others are compared with. Unbiased MMD^2, k = (x'y / d + 1)^3 (Binkowski and others, 2018).
+
+    Written anew and not taken from the workers: their function is on trial here too.
+    """
+
+    def __init__(self, features: Floats) -> None:
+        self._features, self._within = features, _mean_kernel_within(features)
+
+    def distance(self, features: Floats) -> float:
+        """The squared distance; its mean is 0 for equal laws, so it may be below 0."""
+        between = float(np.mean([block.mean() for block in _kernel_blocks(features, self._features)]))
+        return _mean_kernel_within(features) + self._within - 2.0 * between
+
+
+def _mean_kernel_within(x: Floats) -> float:
+    own = (np.einsum("ij,ij->i", x, x) / x.shape[1] + 1.0) ** 3
+    total = sum(float(block.sum()) for block in _kernel_blocks(x, x))
+    return (total - float(own.sum())) / (len(x) * (len(x) - 1))
+
+
+def _kernel_blocks(x: Floats, y: Floats) -> Iterator[Floats]:
+    for first in range(0, len(x), BLOCK_ROWS):
+        inner = x[first : first + BLOCK_ROWS] @ y.T
+        inner /= x.shape[1]
+        inner += 1.0
+        yield inner * inner * inner
