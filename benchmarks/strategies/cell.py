@@ -1,6 +1,7 @@
 """One cell of the experiment: a model and so many rows that a user uploads; every fit of them, kept in a folder."""
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.strategies.mnist import Digits, Images
@@ -18,7 +20,8 @@ from workers.generation import encode_dataset
 from workers.models import load_vae, open_bundle
 from workers.posteriors.density import Density
 from workers.posteriors.encoding import Encoding, open_encoding
-from workers.posteriors.fit import density_of, fit_posterior
+from workers.posteriors.families import density_of
+from workers.posteriors.fit import fit_posterior
 from workers.posteriors.prior import declared_prior
 from workers.rows import codec
 from workers.sampling import LatentSource, open_strategy
@@ -46,42 +49,43 @@ class Model:
     def prior(self) -> Density:
         return declared_prior(self.vae.manifest, self.vae.prior_parameters)
 
-    def encoded(self, digits: Digits, path: Path) -> Encoding:
-        """The posteriors of unlabelled digits, from `path` or computed and written there."""
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            encode_dataset(
-                self.vae,
-                digits.images,
-                None,
-                path,
-                classes=None,
-                batch_rows=DECODE_ROWS,
-                head_test=lambda *_: [],
-                check=lambda: None,
-                progress=lambda _: None,
-            )
-        return open_encoding(path)
-
     def drawn(self, density: Density | None, rows: int, seed: int) -> Images:
         """Rows of a fit, or without one of the prior, as a job delivers them."""
         strategy = Prior() if density is None else Aggregate(fit="fit")
-        return self._decoded(self._source(strategy, rows, seed, density=density or self.prior), rows)
+        return self.decoded(self._source(strategy, rows, seed, density=density or self.prior).latents(0, rows).latents)
 
     def reconstructed(self, encoding: Encoding, rows: NDArray[np.int64], seed: int) -> Images:
         """Decoded draws from the posteriors of the named rows."""
         chosen = Encoding(encoding.mean[rows], encoding.std[rows], None, encoding.row_digests[rows])
-        return self._decoded(self._source(Posterior(dataset="rows"), len(rows), seed, encoding=chosen), len(rows))
+        source = self._source(Posterior(dataset="rows"), len(rows), seed, encoding=chosen)
+        return self.decoded(source.latents(0, len(rows)).latents)
+
+    def decoded(self, latents: NDArray[np.floating]) -> Images:
+        """The rows that a job would deliver for latents (n, D)."""
+        batches = torch.from_numpy(latents.astype(np.float32)).split(DECODE_ROWS)
+        delivered = codec(self.vae.manifest.rows).delivered
+        return np.concatenate([delivered(self.vae.decode(batch)).values["rows"] for batch in batches])
 
     def _source(self, strategy, rows: int, seed: int, **given: Any) -> LatentSource:
         return open_strategy(strategy, seed=seed, rows=rows, manifest=self.vae.manifest, **given)
 
-    def _decoded(self, source: LatentSource, rows: int) -> Images:
-        import torch
 
-        batches = torch.from_numpy(source.latents(0, rows).latents).split(DECODE_ROWS)
-        delivered = codec(self.vae.manifest.rows).delivered
-        return np.concatenate([delivered(self.vae.decode(batch)).values["rows"] for batch in batches])
+def encoded(model: Model, digits: Digits, *, labelled: bool = False) -> Encoding:
+    """The posteriors of digits, with their labels or without."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "encoding"
+        encode_dataset(
+            model.vae,
+            digits.images,
+            digits.labels.astype(np.int32) if labelled else None,
+            path,
+            classes=tuple("0123456789") if labelled else None,
+            batch_rows=DECODE_ROWS,
+            head_test=lambda *_: [],
+            check=lambda: None,
+            progress=lambda _: None,
+        )
+        return open_encoding(path)  # the open map keeps what it needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +102,7 @@ class Cell:
 
     @cached_property
     def encoding(self) -> Encoding:
-        return self.model.encoded(self.uploaded, self.folder / "encoding")
+        return encoded(self.model, self.uploaded)
 
     @property
     def names(self) -> list[str]:

@@ -28,7 +28,7 @@ def measure(experiment: Experiment, digits: Split, cache: Path) -> list[Result]:
     for recipe in vaes.recipes(experiment.seeds):
         bundle = vaes.trained(recipe, digits.training, cache / "models", epochs=experiment.epochs)
         model, folder = Model(recipe, bundle), cache / "cells" / recipe.key
-        judge = Judge(model, digits.test, features, folder)
+        judge = Judge(model, digits.test, features)
         of_model = kept(folder / "distances.json", judge.of_model)
         for size in experiment.sizes:
             cell = Cell(model, uploaded(digits.training, recipe, size), folder / str(size))

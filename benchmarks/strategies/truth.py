@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.strategies.cell import Cell, Model
+from benchmarks.strategies.cell import Cell, Model, encoded
 from benchmarks.strategies.mnist import Digits
 from workers.diagnostics.quality import PrincipalFeatures, principal_features
 from workers.posteriors.density import Density
@@ -25,11 +25,11 @@ def yardstick(training: Digits) -> PrincipalFeatures:
 class Judge:
     """Judges rows of one model, twice: each half of the test digits is the reference once, the other gives floors."""
 
-    def __init__(self, model: Model, test: Digits, features: PrincipalFeatures, encoding_folder) -> None:
+    def __init__(self, model: Model, test: Digits, features: PrincipalFeatures) -> None:
         self.model, self.features = model, features
         self.halves = np.split(np.arange(len(test)), 2)
         self.real = [features(test.images[half]) for half in self.halves]
-        self.encoding = model.encoded(test, encoding_folder / "test-encoding")
+        self.encoding = encoded(model, test)
         self.references = [Reference(self._reconstructions(number, FIRST_SEED)) for number in (0, 1)]
 
     def of_model(self) -> dict[str, list[float]]:
