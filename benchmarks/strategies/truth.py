@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.strategies.cell import Cell, Model, encoded
 from benchmarks.strategies.mnist import Digits
-from workers.diagnostics.quality import PrincipalFeatures, principal_features
+from workers.diagnostics.features import PrincipalFeatures, principal_features
 from workers.posteriors.density import Density
 
 FEATURE_ROWS = 20_000
