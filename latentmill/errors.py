@@ -10,6 +10,7 @@ LatentmillError
 ├── NotAuthenticated (401), NotFound (404), Gone (410)
 ├── Conflict (409)
 │   └── NameTaken, NotReady, NoReport, InUse, NotRetryable, AlreadyRunning
+├── NotAcceptable (406)
 ├── BodyTooLarge (413), LengthRequired (411), UnsupportedMedia (415), RangeNotSatisfiable (416)
 ├── TooManyRequests (429), NotYet (501)
 ├── Unavailable (503)              the surroundings: waits and is tried again
@@ -94,6 +95,12 @@ class MethodNotAllowed(LatentmillError):
     """The address exists, but not with this method."""
 
     code, status = "method_not_allowed", 405
+
+
+class NotAcceptable(LatentmillError):
+    """The answer cannot be given in any of the media types that the Accept header names."""
+
+    code, status = "not_acceptable", 406
 
 
 class Gone(LatentmillError):

@@ -21,6 +21,7 @@ from service.jobs.shard_routes import router as shards
 from service.keys.pepper import pepper_of
 from service.models.routes import router as models
 from service.outcomes import Outcomes
+from service.previews.routes import router as previews
 from service.queue import Queue
 from service.reports.routes import router as reports
 from service.settings import Settings
@@ -57,7 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = services
     app.add_middleware(Admission, database=services.database, pepper=services.pepper, limits=settings.limits)
     problems.install(app)
-    for router in (health.router, models, datasets, fits, reports, jobs, shards, router_of_what_is_to_come()):
+    routers = (health.router, models, datasets, fits, reports, jobs, shards, previews, router_of_what_is_to_come())
+    for router in routers:
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

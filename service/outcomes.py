@@ -16,6 +16,7 @@ from service.jobs import operations as jobs
 from service.jobs import shards
 from service.jobs.tables import JobRow
 from service.models import operations as models
+from service.previews import operations as previews
 from service.reports import operations as reports
 from service.reports.tables import ReportRow
 from service.settings import Settings
@@ -93,6 +94,9 @@ class Outcomes:
             case "encode" | "fit" | "report" | "shard" | "finalize":
                 resource = (SUBJECTS[item.kind], item.subject_id)
                 self._mark_failed(session, needs.Resource(*resource), problem)
+            case "preview":
+                previews.mark_failed(session, item.subject_id, problem)
+                return  # nothing waits for a preview but its client
             case _:
                 return
         self.delete_files(session, keys)
@@ -114,6 +118,9 @@ class Outcomes:
                 reports.fail_report(session, claim, problem)
             case "shard" | "finalize":
                 shards.fail_job(session, claim, problem)
+            case "preview":
+                previews.fail_preview(session, claim, problem)
+                return
             case _:
                 work.fail(session, claim)
                 return
@@ -128,8 +135,9 @@ class Outcomes:
             work.cancel(session, claim)
 
     def resume(self, session: Session) -> None:
-        """Move on what a crash left behind."""
+        """Move on what a crash left behind, and drop the previews that nobody waits for."""
         jobs.resume(session)
+        previews.drop_old(session, self._settings.work)
 
     def deleted(self, session: Session, kind: ResourceKind, resource_id: str) -> None:
         """A model or a dataset is deleted: so is what was made of it and holds its rows."""

@@ -55,6 +55,7 @@ class WorkSettings(Group):
     messages_per_slot: Count = 2
     worker_seen_seconds: Seconds = 30.0
     keep_finished_seconds: Seconds = 7 * 86_400.0
+    keep_previews_seconds: Seconds = 120.0  # longer than a client waits for one
 
 
 class WorkerSettings(Group):
@@ -83,6 +84,10 @@ class LimitSettings(Group):
     latent_size: Count = 1_048_576
     wait_seconds: Seconds = 60.0
     page_rows: Count = 1000
+    preview_seconds: Seconds = 10.0  # in which a worker must take a preview
+    preview_values: Count = 2**20  # numbers in a JSON answer that shows rows
+    preview_pixels: Count = 2**24  # values of the pictures in a PNG
+    stored_rows: Count = 1000  # of a job, read at a time
 
 
 class KeySettings(Group):

@@ -7,13 +7,10 @@ from typing import Any, NoReturn
 from fastapi import APIRouter
 
 from latentmill.errors import NotFound, NotYet
-from service.dependencies import CallerOf, Reading
+from service.dependencies import Reading
 from service.jobs.tables import JobRow
 from service.resources import find
 
-KEYED = {
-    ("POST", "/v1/previews"): "Previews",
-}
 OF_A_JOB = {
     ("GET", "/v1/jobs/{job}/rows"): "Reading rows of a job",
     ("GET", "/v1/jobs/{job}/archive"): "The archive of a job",
@@ -25,7 +22,7 @@ def router_of_what_is_to_come() -> APIRouter:
     """One route for each of them."""
     router = APIRouter(tags=["to come"])
     responses: dict[int | str, dict[str, Any]] = {501: {"description": "Not part of this release."}}
-    for routes, make in ((KEYED, _refusal_with_key), (OF_A_JOB, _refusal_of_job), (KEYLESS, _refusal)):
+    for routes, make in ((OF_A_JOB, _refusal_of_job), (KEYLESS, _refusal)):
         for (method, path), what in routes.items():
             name = f"{method.lower()}{path.replace('/v1', '').replace('/', '_').replace('{', '').replace('}', '')}"
             router.add_api_route(
@@ -36,13 +33,6 @@ def router_of_what_is_to_come() -> APIRouter:
 
 def _refusal(what: str) -> Callable[..., NoReturn]:
     def refuse() -> NoReturn:
-        raise NotYet(f"{what}: not part of this release.")
-
-    return refuse
-
-
-def _refusal_with_key(what: str) -> Callable[..., NoReturn]:
-    def refuse(caller: CallerOf) -> NoReturn:
         raise NotYet(f"{what}: not part of this release.")
 
     return refuse

@@ -39,3 +39,9 @@ def generate_shard(task: Any, item_id: str) -> None:
 def finalize_job(task: Any, item_id: str) -> None:
     """Write a job's manifest, checksums and card."""
     task.app.workshop.perform(item_id)
+
+
+@shared_task(bind=True, name="latentmill.preview")
+def show_preview(task: Any, item_id: str) -> None:
+    """Make a few rows that somebody waits for."""
+    task.app.workshop.perform(item_id)

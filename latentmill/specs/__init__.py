@@ -4,7 +4,7 @@ from latentmill.specs.bundle import VaeManifest
 from latentmill.specs.candidates import Candidate, FittedCandidate
 from latentmill.specs.execution import BATCH_GRID, Execution, ExecutionRequest, MeasuredExecution
 from latentmill.specs.families import Empirical, Family, Flow, Gaussian, Mixture
-from latentmill.specs.requests import FitRequest, Format, JobRequest, ReportRequest
+from latentmill.specs.requests import FitRequest, Format, JobRequest, PreviewRequest, ReportRequest
 from latentmill.specs.rows import ImageRows, Rows, SeriesRows, TableRows, TensorRows
 from latentmill.specs.spec import MAX_SEED, Spec, canonical_json, digest_of
 from latentmill.specs.strategies import Aggregate, Auto, Interpolate, LabelCounts, Posterior, Prior, Strategy
@@ -31,6 +31,7 @@ __all__ = [
     "MeasuredExecution",
     "Mixture",
     "Posterior",
+    "PreviewRequest",
     "Prior",
     "ReportRequest",
     "Rows",

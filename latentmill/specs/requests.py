@@ -16,6 +16,7 @@ Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
 ]
+MAX_PREVIEW_ROWS = 64
 Format = Literal["npz", "parquet", "safetensors", "csv", "webdataset", "mds"]
 
 
@@ -72,3 +73,25 @@ class JobRequest(Spec):
     priority: Annotated[Integer, Field(ge=0, le=9)] = 5
     name: Name | None = None
     metadata: Metadata = {}
+
+
+class PreviewRequest(Spec):
+    """Show a few rows at once: of a strategy, or the very rows of a job.
+
+    `indices` says which rows, counted from 0 as a job counts them; without it they are the first `rows`. With `job`
+    its model, strategy, seed and output hold, and what is given beside it must say the same.
+    """
+
+    model: Reference | None = None
+    strategy: Strategy | None = None
+    rows: Annotated[Integer, Field(ge=1, le=MAX_PREVIEW_ROWS)] | None = None
+    seed: Seed | None = None
+    indices: (
+        Annotated[
+            tuple[Annotated[Integer, Field(ge=0, lt=10**12)], ...], Field(min_length=1, max_length=MAX_PREVIEW_ROWS)
+        ]
+        | None
+    ) = None
+    job: Reference | None = None
+    output: Literal["mean", "sample"] | None = None
+    include_latents: bool = False

@@ -73,13 +73,18 @@ def _batches_within(noise: OutputNoise, batch_rows: int) -> int:
 
 
 def _write(vae: Vae, rows: RowCodec, plan: ShardPlan, decoded: Conveyor[DecodedBatch], out_path: Path) -> WrittenShard:
-    latent_shape = vae.manifest.latent.shape if plan.include_latents else None
-    schema = ShardSchema.of(rows.fields, latent_shape=latent_shape, classes=plan.classes)
+    schema = schema_of(vae, plan)
     with decoded.closing():
-        return write_shard(plan.format, out_path, schema, plan.rows, _shard_batches(rows, schema, decoded))
+        return write_shard(plan.format, out_path, schema, plan.rows, shard_batches(rows, schema, decoded))
 
 
-def _shard_batches(rows: RowCodec, schema: ShardSchema, decoded: Iterable[DecodedBatch]) -> Iterator[ShardBatch]:
+def schema_of(vae: Vae, plan: ShardPlan) -> ShardSchema:
+    """What a shard of this plan holds."""
+    latent_shape = vae.manifest.latent.shape if plan.include_latents else None
+    return ShardSchema.of(codec(vae.manifest.rows).fields, latent_shape=latent_shape, classes=plan.classes)
+
+
+def shard_batches(rows: RowCodec, schema: ShardSchema, decoded: Iterable[DecodedBatch]) -> Iterator[ShardBatch]:
     """Decoded batches as the writer takes them, without the rows that belong to other shards."""
     for batch in decoded:
         values: dict[str, NDArray[Any] | None] = {"latents": batch.latents.latents, "labels": batch.latents.labels}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from service.work import Claim
 from workers.steps.fits import encode, fit
 from workers.steps.jobs import finalize, make_shard
+from workers.steps.previews import show_preview
 from workers.steps.step import Check
 from workers.steps.uploads import inspect_model, read_upload
 
@@ -21,4 +22,5 @@ STEPS: dict[str, Callable[[Workshop, Claim, Check], None]] = {
     "fit": fit,
     "shard": make_shard,
     "finalize": finalize,
+    "preview": show_preview,
 }

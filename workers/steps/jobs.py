@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from latentmill.specs import Execution
 from service.jobs import finalizing, shards
 from service.jobs.sources import RowWork
 from service.work import Claim
@@ -30,16 +31,7 @@ def make_shard(shop: Workshop, claim: Claim, check: Check) -> None:
     execution = executed_here(shop, work.execution)
     vae = shop.vae(work.model_key, work.model_digest, execution)
     with shop.scratch.folder() as folder, opened_source(shop, work, vae) as source:
-        plan = ShardPlan(
-            first_row=work.first_row,
-            rows=work.rows,
-            batch_rows=execution.batch_rows,
-            format=work.format,
-            include_latents=work.request.include_latents,
-            output=work.request.output,
-            classes=work.manifest.labels.classes if work.manifest.labels else None,
-            seed=work.seed,
-        )
+        plan = plan_of(work, execution, first_row=work.first_row, rows=work.rows, format=work.format)
         path = folder / work.name
         written = generate_shard(vae, source, plan, path, check=check)
         key = f"{claim.tenant_id}/jobs/{work.job_id}/{work.index}-{claim.fence}-{written.sha256}"
@@ -73,6 +65,20 @@ def finalize(shop: Workshop, claim: Claim, check: Check) -> None:
         files.append(finalizing.StoredText(name, key, len(text), sha256))
     with shop.publishing(*(file.key for file in files)) as session:
         finalizing.commit_finalize(session, claim, files=files)
+
+
+def plan_of(work: RowWork, execution: Execution, *, first_row: int, rows: int, format: str) -> ShardPlan:
+    """How these of the rows that `work` speaks of are made and held."""
+    return ShardPlan(
+        first_row=first_row,
+        rows=rows,
+        batch_rows=execution.batch_rows,
+        format=format,
+        include_latents=work.request.include_latents,
+        output=work.request.output,
+        classes=work.manifest.labels.classes if work.manifest.labels else None,
+        seed=work.seed,
+    )
 
 
 @contextmanager

@@ -1,0 +1,65 @@
+"""HTTP of previews."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from latentmill.specs import Execution, PreviewRequest, Strategy
+from service.accept import preferred
+from service.dependencies import CallerOf, ServicesOf, writing
+from service.fits.tables import EncodingRow
+from service.previews import operations
+from service.previews.asking import JSON, PNG
+from service.previews.waiting import answered, encoded
+
+router = APIRouter(tags=["previews"])
+
+
+class Preview(BaseModel):
+    """A few rows: images, series and tensors as nested lists, rows of a table as objects by column."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    object: str
+    model: str
+    job: str | None
+    strategy: Strategy
+    seed: int
+    output: str
+    indices: list[int]
+    rows: list[Any]
+    labels: list[str] | None
+    latents: list[Any] | None
+    execution: Execution
+    warnings: list[str]
+
+
+@router.post("/v1/previews", response_model=Preview, responses={200: {"content": {PNG: {}}}})
+async def create_preview(
+    body: PreviewRequest,
+    request: Request,
+    services: ServicesOf,
+    caller: CallerOf,
+    accept: Annotated[str | None, Header(description=f"{JSON}, or {PNG} for images.")] = None,
+) -> Response:
+    """A few rows at once, by any strategy, or the very rows of a job; 503 when no worker takes it in time.
+
+    What the request names must be ready; only an encoding that is missing is begun, and waited for a little.
+    """
+    media_type = preferred(accept, (JSON, PNG))
+
+    def begin(encode: bool) -> tuple[str, bool]:
+        with writing(services, caller, None) as transaction:
+            begun = operations.begin(
+                transaction.session, caller.tenant_id, body, media_type, services.settings, encode=encode
+            )
+            return begun.id, isinstance(begun, EncodingRow)
+
+    begun_id, is_encoding = await run_in_threadpool(begin, True)
+    if is_encoding:
+        await encoded(request, services, begun_id)
+        begun_id, _ = await run_in_threadpool(begin, False)
+    return await answered(request, services, begun_id)

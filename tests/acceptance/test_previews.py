@@ -1,0 +1,79 @@
+"""Previews on the real stack: the very rows of a job, pictures, and how long a warm one takes."""
+
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from latentmill import Client
+from latentmill.stack import Stack
+
+INDICES = [2_999, 0, 1_023, 1_024, 5]
+
+
+@pytest.fixture
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {stack.api_key}"}
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def dataset(client: Client) -> Any:
+    images = (load_digits().images[:300] / 16 * 255).astype(np.uint8)
+    return client.datasets.add(images, name="preview-rows").wait()
+
+
+def preview(http: httpx.Client, **body: Any) -> dict[str, Any]:
+    answer = http.post("/v1/previews", json=body)
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+@pytest.mark.parametrize("kind", ["prior", "posterior"])
+def test_a_preview_shows_the_very_rows_of_a_job(http, client, demo_model, dataset, tmp_path: Path, kind) -> None:
+    strategy = {"kind": kind} if kind == "prior" else {"kind": kind, "dataset": dataset.id}
+    job = client.jobs.create(
+        demo_model, strategy=strategy, rows=3_000, seed=4, shard_rows=1_000, include_latents=True
+    ).wait()
+    shards = [np.load(path) for path in sorted(job.download(tmp_path).glob("data-*.npz"))]
+    stored = {name: np.concatenate([shard[name] for shard in shards]) for name in ("rows", "latents")}
+    seen = preview(http, job=job.id, indices=INDICES, include_latents=True)
+    np.testing.assert_array_equal(np.array(seen["rows"], np.uint8), stored["rows"][INDICES])
+    np.testing.assert_array_equal(np.array(seen["latents"], np.float32), stored["latents"][INDICES])
+    assert (seen["job"], seen["seed"], seen["indices"], seen["labels"]) == (job.id, 4, INDICES, None)
+    assert (seen["execution"], seen["warnings"]) == (job.manifest()["executions"][0], [])
+    # Without the job: the same strategy and seed give the same rows.
+    alike = preview(http, model=demo_model.id, strategy=strategy, seed=4, indices=INDICES)
+    assert alike["rows"] == seen["rows"]
+
+
+def test_a_warm_preview_is_there_at_once(http, demo_model) -> None:
+    body = {"model": demo_model.id, "strategy": {"kind": "prior"}, "rows": 16, "seed": 1}
+    preview(http, **body)
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        preview(http, **body)
+        seconds.append(time.perf_counter() - began)
+    print(f"a warm preview takes {[round(each, 3) for each in seconds]} s")
+    assert min(seconds) < 2
+
+
+def test_a_png_has_the_pixels_of_the_rows(http, demo_model) -> None:
+    body = {"model": demo_model.id, "strategy": {"kind": "prior", "temperature": 0.5}, "rows": 11, "seed": 8}
+    rows = np.array(preview(http, **body)["rows"], np.uint8)
+    answer = http.post("/v1/previews", json=body, headers={"Accept": "image/png"})
+    assert answer.headers["Content-Type"] == "image/png"
+    grid = np.asarray(Image.open(BytesIO(answer.content)))
+    assert grid.shape == (2 * 66 + 2, 8 * 66 + 2)  # 8 x 8 pixels, each 8 x 8, and gaps of 2
+    np.testing.assert_array_equal(grid[2:66:8, 2:66:8], rows[0, 0])
+    np.testing.assert_array_equal(grid[68:132:8, 2 + 2 * 66 : 66 + 2 * 66 : 8], rows[10, 0])

@@ -1,0 +1,77 @@
+"""A few rows that somebody waits for, as the body of the answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from latentmill.specs import Execution, ImageRows
+from service.previews import operations as previews
+from service.work import Claim
+from workers.generation.preview import preview_rows
+from workers.rows.pictures import picture_grid
+from workers.shards.plain import plain_rows
+from workers.steps.jobs import opened_source, plan_of
+from workers.steps.step import Check, executed_here
+
+if TYPE_CHECKING:
+    from workers.workshop import Workshop
+
+PNG = "image/png"
+STORED_NOWHERE = "none"  # the format of rows that no file holds
+
+
+def show_preview(shop: Workshop, claim: Claim, check: Check) -> None:
+    """Rows of a strategy, or the very rows of a job."""
+    with shop.database.writing() as session:
+        work = previews.preview_work_of(session, claim)
+    content = _decoded(shop, work, check)
+    with shop.database.writing() as session:
+        previews.commit_preview(session, claim, content=content)
+
+
+def _decoded(shop: Workshop, work: previews.PreviewWork, check: Check) -> bytes:
+    execution = executed_here(shop, _execution_for(shop, work))
+    vae = shop.vae(work.model_key, work.model_digest, execution)
+    first, last = min(work.indices), max(work.indices)
+    plan = plan_of(work, execution, first_row=first, rows=last - first + 1, format=STORED_NOWHERE)
+    with opened_source(shop, work, vae) as source:
+        schema, batch = preview_rows(vae, source, plan, work.indices, check=check)
+    rows = work.manifest.rows
+    if work.media_type == PNG and isinstance(rows, ImageRows):
+        return picture_grid(batch.rows.values["rows"], rows)
+    return _json(
+        {
+            "object": "preview",
+            "model": work.model_id,
+            "job": work.job_id,
+            "strategy": work.request.strategy.canonical(),
+            "seed": work.seed,
+            "output": work.request.output,
+            "indices": work.indices,
+            **plain_rows(schema, batch),
+            "execution": execution.canonical(),
+            "warnings": _warnings(work, execution),
+        }
+    )
+
+
+def _execution_for(shop: Workshop, work: previews.PreviewWork) -> Execution:
+    """A job's own, whose batches its rows lie in; otherwise what was measured for the device of this worker."""
+    measured = work.executions.get(shop.device)
+    if work.job_id is not None or work.execution.device == shop.device or measured is None:
+        return work.execution
+    return measured.execution
+
+
+def _warnings(work: previews.PreviewWork, execution: Execution) -> list[str]:
+    if not work.job_executions or execution.canonical() in work.job_executions:
+        return []
+    return [
+        f"These rows were decoded under another execution ({execution.device_name}) than the job's shards: values may "
+        f"differ in their last bits. GET /v1/jobs/{work.job_id}/rows shows those that are stored."
+    ]
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
