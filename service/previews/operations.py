@@ -78,15 +78,13 @@ def add(session: Session, tenant_id: str, asked: Asked, kind: PreviewKind, media
     )  # fmt: skip
     session.add(row)
     session.flush()
-    work.add(
-        session, tenant_id=tenant_id, kind="preview", queue="prompt", subject_id=row.id, priority=PRIORITY
-    )  # fmt: skip
+    work.add(session, tenant_id=tenant_id, kind="preview", queue="prompt", subject_id=row.id, priority=PRIORITY)
     return row
 
 
 def seen_of(session: Session, preview_id: str) -> Seen:
-    """How the preview is at this moment."""
-    row = session.get_one(PreviewRow, preview_id)
+    """How the preview is at this moment; one that was dropped is as good as cancelled."""
+    row = session.get(PreviewRow, preview_id)
     newest = (
         select(WorkItemRow.state, WorkItemRow.waiting)
         .where(WorkItemRow.subject_id == preview_id)
@@ -96,20 +94,20 @@ def seen_of(session: Session, preview_id: str) -> Seen:
     item = session.execute(newest).one_or_none()
     problem = item.waiting if item is not None else None
     return Seen(
-        state=row.state,
-        taken=item is not None and item.state != "pending",
+        state=row.state if row is not None else "cancelled",
+        taken=item is not None and item.state not in {"pending", "cancelled"},
         waiting=problem["detail"] if problem is not None else None,
-        error=Problem.model_validate(row.error) if row.error is not None else None,
-        content=row.content,
-        media_type=row.media_type,
+        error=Problem.model_validate(row.error) if row is not None and row.error is not None else None,
+        content=row.content if row is not None else None,
+        media_type=row.media_type if row is not None else "",
     )
 
 
 def give_up(session: Session, preview_id: str) -> Seen:
     """Nobody waits for the preview any more. It may have become ready in this moment: see what is returned."""
-    row = session.get_one(PreviewRow, preview_id, with_for_update=ROW_LOCK)
+    row = session.get(PreviewRow, preview_id, with_for_update=ROW_LOCK)
     seen = seen_of(session, preview_id)
-    if row.state == "queued":
+    if row is not None and row.state == "queued":
         work.cancel_subject(session, subject_id=row.id)
         row.state, row.finished_at = "cancelled", database_now(session)
     return seen

@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, brok
     settings = Settings(
         data_dir=folder,
         broker=BrokerSettings(url=broker, key_prefix="tests of the service:"),
-        limits=LimitSettings(upload_bytes=200_000, json_bytes=20_000),
+        limits=LimitSettings(upload_bytes=200_000, json_bytes=20_000, preview_seconds=1.5),
         keys=KeySettings(pepper=SecretStr("a pepper for tests")),
     )
     with serving(settings) as running:

@@ -17,6 +17,7 @@ from service.fits import encodings
 from service.fits import operations as fits
 from service.jobs import finalizing, shards
 from service.models import operations as models
+from service.previews import operations as previews
 from service.reports import operations as reports
 from service.reports.sources import ReportWork
 from service.tables import WorkItemRow
@@ -170,6 +171,14 @@ class Worker:
             finalizing.commit_finalize(session, taken, files=files)
         return asked
 
+    def preview(self, content: bytes = b"{}") -> previews.PreviewWork:
+        taken = self.take("preview")
+        with self.server.database.writing() as session:
+            asked = previews.preview_work_of(session, taken)
+        with self.server.database.writing() as session:
+            previews.commit_preview(session, taken, content=content)
+        return asked
+
     def fail(self, kind: str, error: LatentmillError) -> None:
         taken = self.take(kind)
         with self.server.database.writing() as session:
@@ -180,7 +189,7 @@ class Worker:
                 case "fit":
                     fits.fail_fit(session, taken, error.problem())
                     self.outcomes.settled(session, "fit", taken.subject_id, error.problem())
-                case "report":
+                case "report" | "preview":
                     self.outcomes.given_up(session, taken, error.problem())
                 case _:
                     shards.fail_job(session, taken, error.problem())

@@ -15,7 +15,9 @@ from service.fits import encodings
 from service.fits.tables import EncodingRow
 from service.jobs import operations, shards
 from service.jobs.states import lock
+from service.previews import operations as previews
 from service.settings import BrokerSettings, DatabaseSettings, KeySettings, Settings
+from service.work import FenceLost
 from tests.service.conftest import serving
 from tests.service.steps import Server
 
@@ -153,3 +155,33 @@ def waits_for_a_lock(server: Server) -> bool:
 
 def dataset_of(session: Session, encoding_id: str) -> str:
     return session.get_one(EncodingRow, encoding_id).dataset_id
+
+
+def test_a_preview_is_answered_or_given_up_but_never_both(client, model, worker):
+    def preview() -> int:
+        body = {"model": "digits", "strategy": {"kind": "prior"}, "rows": 2}
+        return int(client.post("/v1/previews", json=body).status_code)
+
+    for attempt in range(6):
+        with ThreadPoolExecutor(3) as pool:
+            answer = pool.submit(preview)
+            while not worker.items("preview"):
+                time.sleep(0.005)
+            held = worker.take("preview")
+            together = Barrier(2)
+
+            def commit(held=held, together=together) -> bool:
+                together.wait(10)
+                try:
+                    with worker.server.database.writing() as session:
+                        previews.commit_preview(session, held, content=b"[]")
+                except FenceLost:
+                    return False
+                return True
+
+            committed = pool.submit(commit)
+            together.wait(10)
+            time.sleep(0.002 * (attempt % 3))
+            with worker.server.database.writing() as session:
+                previews.give_up(session, held.subject_id)
+            assert answer.result(10) == (200 if committed.result(10) else 503)
