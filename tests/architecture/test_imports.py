@@ -139,7 +139,7 @@ def test_nouns_look_to_the_right_only(noun: str) -> None:
     assert offences(paths, later) == []
     assert (
         offences([p for p in paths if p.name != "routes.py"], ("fastapi", "starlette"), allowed=()) == []
-        or noun == "jobs"
+        or noun in {"jobs", "previews"}  # they stream and wait outside of routes.py, too
     )
 
 
