@@ -40,6 +40,7 @@ def submit(session: Session, tenant_id: str, request: JobRequest, settings: Sett
         metadata_=dict(request.metadata), created_at=now, queued_at=now, seed=seed, priority=request.priority,
         model_id=resolved.model.id, fit_id=resolved.fit.id if resolved.fit else None,
         encoding_id=resolved.encoding.id if resolved.encoding else None,
+        report_id=resolved.report.id if resolved.report else None,
         request=the_plan.request.canonical(), rows_total=request.rows, revision=0, rows_done=0, rows_before=0,
         shards_done=0, bytes_done=0, next_shard=0, open_shards=0, event_number=0, executions=[], files={},
     )  # fmt: skip

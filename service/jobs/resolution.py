@@ -1,22 +1,33 @@
 """From what a user asks for to what is meant: ids in place of names, every choice made or refused."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
 from latentmill.errors import InvalidLabels, InvalidRequest, LimitExceeded, ModelMismatch, NotYet
 from latentmill.problem import pointer_step
-from latentmill.specs import Aggregate, Interpolate, JobRequest, LabelCounts, Posterior, Prior, Strategy, VaeManifest
+from latentmill.specs import (
+    Aggregate,
+    Auto,
+    Interpolate,
+    JobRequest,
+    LabelCounts,
+    Posterior,
+    Prior,
+    Strategy,
+    VaeManifest,
+)
 from service.datasets import operations as datasets
 from service.datasets.tables import DatasetRow
 from service.fits import encodings
 from service.fits.tables import EncodingRow, FitRow
 from service.models import operations as models
 from service.models.tables import ModelRow
+from service.reports import operations as reports
+from service.reports.tables import ReportRow
 from service.resources import find_needed
 from service.settings import LimitSettings
 
-STRATEGIES_TO_COME = frozenset({"auto"})
 SHOWN_CLASSES = 20
 FORMATS = frozenset({"npz", "parquet"})
 
@@ -30,6 +41,7 @@ class Resolved:
     fit: FitRow | None = None
     dataset: DatasetRow | None = None
     encoding: EncodingRow | None = None
+    report: ReportRow | None = None  # that chose the strategy
 
     def waiting_for(self) -> list[str]:
         """The ids of what is not ready."""
@@ -50,6 +62,10 @@ def resolve(session: Session, tenant_id: str, request: JobRequest, limits: Limit
     _check_path(request)
     model = find_needed(session, ModelRow, tenant_id, request.model, pointer="/model", lock=lock)
     request = request.model_copy(update={"model": model.id})
+    report = None
+    if isinstance(request.strategy, Auto):
+        report, recommended = _recommended(session, tenant_id, request.strategy, model, lock=lock)
+        request = _with(request, recommended)
     strategy = request.strategy
     if isinstance(strategy, Aggregate):
         fit = find_needed(session, FitRow, tenant_id, strategy.fit, pointer="/strategy/fit", lock=lock)
@@ -71,7 +87,7 @@ def resolve(session: Session, tenant_id: str, request: JobRequest, limits: Limit
     else:
         resolved = Resolved(request, model)
     check(resolved)
-    return resolved
+    return replace(resolved, report=report)
 
 
 def check(resolved: Resolved) -> None:
@@ -127,6 +143,15 @@ def label_counts(request: JobRequest, manifest: VaeManifest) -> list[list[str | 
     return [[name, share + (number < left)] for number, name in enumerate(classes)]
 
 
+def _recommended(
+    session: Session, tenant_id: str, auto: Auto, model: ModelRow, *, lock: bool
+) -> tuple[ReportRow, Strategy]:
+    """The strategy of the newest ready report, with the labels that were asked for."""
+    dataset = find_needed(session, DatasetRow, tenant_id, auto.dataset, pointer="/strategy/dataset", lock=lock)
+    report, strategy = reports.recommended(session, model, dataset)
+    return report, strategy if auto.labels is None else strategy.model_copy(update={"labels": auto.labels})
+
+
 def _check_selection(strategy: Posterior, dataset: DatasetRow) -> None:
     pointer = "/strategy/select"
     select = strategy.select
@@ -173,9 +198,6 @@ def _with(request: JobRequest, strategy: Strategy) -> JobRequest:
 
 
 def _refuse_what_is_to_come(request: JobRequest) -> None:
-    kind = request.strategy.kind
-    if kind in STRATEGIES_TO_COME:
-        raise NotYet(f"The strategy {kind!r} is not part of this release.", pointer="/strategy/kind")
     if request.format is not None and request.format not in FORMATS:
         raise NotYet(
             f"The format {request.format!r} is not part of this release; take npz or parquet.", pointer="/format"

@@ -44,6 +44,7 @@ class Job(Resource):
 
     state_reason: str | None
     spec: JobRequest
+    report: str | None  # that chose the strategy, where that was asked to be automatic
     seed: int
     execution: Execution | None
     progress: Progress
@@ -86,6 +87,7 @@ def job_of(session: Session, row: JobRow, settings: Settings) -> Job:
         **resource_fields(row, "job"),
         state_reason=state_reason(session, row, settings),
         spec=JobRequest.model_validate(row.request),
+        report=row.report_id,
         seed=row.seed,
         execution=Execution.model_validate(row.execution) if row.execution is not None else None,
         progress=_progress(row),

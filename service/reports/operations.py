@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from latentmill.errors import NotReady, Problem
-from latentmill.specs import ReportRequest
+from latentmill.errors import NoReport, NotReady, Problem
+from latentmill.specs import Aggregate, ReportRequest, Strategy
 from service import work
 from service.database import ROW_LOCK, database_now, new_id
 from service.datasets.tables import DatasetRow
@@ -21,6 +22,7 @@ from service.reports.tables import ReportRow
 from service.resources import check_name, find, insert, name_taken, refuse_if_needed, stored
 from service.work import Claim, needs
 
+STRATEGY: TypeAdapter[Strategy] = TypeAdapter(Strategy)
 SETTLED = frozenset({"ready", "failed"})
 FITS_SHARE = 0.5  # of the progress of a report that has fits to wait for
 
@@ -123,6 +125,45 @@ def mark_failed(session: Session, report_id: str, problem: Problem) -> bool:
     row.state, row.error, row.finished_at = "failed", stored(problem), database_now(session)
     needs.end(session, ("report", row.id))
     return True
+
+
+def recommended(session: Session, model: ModelRow, dataset: DatasetRow) -> tuple[ReportRow, Strategy]:
+    """The newest ready report of this model and dataset, and the strategy that it recommends.
+
+    Raises NoReport where there is none, or where it recommends nothing; NotReady where its fit was deleted.
+    """
+    newest = (
+        select(ReportRow)
+        .where(
+            ReportRow.tenant_id == model.tenant_id,
+            ReportRow.model_id == model.id,
+            ReportRow.dataset_id == dataset.id,
+            ReportRow.state == "ready",
+            ReportRow.deleted_at.is_(None),
+        )
+        .order_by(ReportRow.id.desc())
+        .limit(1)
+    )
+    row = session.execute(newest).scalar_one_or_none()
+    if row is None:
+        raise NoReport(
+            f"No report of {model.id} and {dataset.id} is ready: `latentmill report {model.id} {dataset.id}` makes "
+            "one; or name a strategy",
+            pointer="/strategy",
+        )
+    recommendation = (row.content or {}).get("recommendation") or {}
+    if recommendation.get("strategy") is None:
+        reason = f": {str(recommendation['reason']).rstrip('.')}" if recommendation.get("reason") else ""
+        raise NoReport(
+            f"{row.id} recommends no strategy{reason}. Name one, or make another report.", pointer="/strategy"
+        )
+    strategy = STRATEGY.validate_python(recommendation["strategy"])
+    if isinstance(strategy, Aggregate) and session.get_one(FitRow, strategy.fit).deleted_at is not None:
+        raise NotReady(
+            f"{row.id} recommends {strategy.fit}, which was deleted: make another report, or name a strategy",
+            pointer="/strategy",
+        )
+    return row, strategy
 
 
 def planned_of(row: ReportRow) -> list[PlannedCandidate]:
