@@ -58,7 +58,7 @@ def fit_posterior(
     learner = learn_by_label if request.by_label else learn
     learned = learner(family, material, lambda done: progress(0.1 + 0.7 * done))
     progress(0.8)
-    judgement = judge(material, learned.judged, prior, conditional=conditional)
+    judgement = judge(material, learned.judged, prior, name=family.kind, conditional=conditional)
     progress(0.95)
     diagnostics = diagnostics_of(
         encoding,
@@ -66,6 +66,7 @@ def fit_posterior(
         measured,
         judgement,
         prior,
+        conditional=conditional,
         rows_used=learned.rows_used,
         shrinkage=learned.shrinkage,
         seed=request.seed,

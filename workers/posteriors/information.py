@@ -87,7 +87,8 @@ def information_of(
     left_out = None
     if baseline is not None and np.all(others > 0):
         left_out = grouped_mean(rest - np.log(others) - baseline.log_density(latents), mine)
-    return Information(grouped_mean(told, mine), log(n), left_out)
+    index_code = grouped_mean(told, mine) if np.any(others > 0) else Estimate(0.0, 0.0)  # copies tell nothing
+    return Information(index_code, log(n), left_out)
 
 
 def _entropy_of_codes(codes: Floats) -> float:

@@ -14,8 +14,10 @@ from workers.posteriors.gaussian import DiagonalGaussian
 from workers.posteriors.gaussian_fit import twin_of
 from workers.posteriors.labelled import LabelledDensity
 from workers.posteriors.learning import Material
+from workers.posteriors.marginal_kl import HeldOut
 from workers.posteriors.measurement import Measurement, measure
 from workers.posteriors.split import Split
+from workers.posteriors.twin import gaussian_twin, label_texts
 from workers.randomness.streams import Stream
 
 FEW_HOLDOUT_ROWS = 100
@@ -41,25 +43,36 @@ def judged_density(
     return LabelledDensity(served.classes, weights, [_twin(encoding, part, family, check) for part in members])
 
 
-def judge(material: Material, judged: Density, prior: Density | None, *, conditional: bool) -> Judgement | None:
-    """Held-out log densities of the fit and of the baseline, on the same draws; None without held-out rows."""
+def judge(
+    material: Material, judged: Density, prior: Density | None, *, name: str, conditional: bool
+) -> Judgement | None:
+    """Held-out log densities of the fit, called `name`, of the baseline and of the moments alone, on the same draws.
+
+    None without held-out rows.
+    """
     holdout = material.split.holdout
     if len(holdout) == 0:
         return None
+    encoding, check = material.encoding, material.check
+    twin = gaussian_twin(encoding, material.split, material.measured, conditional=conditional, check=check)
     densities: list[Density] = [judged, prior if prior is not None else _stand_in(material.measured)]
+    densities += [] if twin is None else [twin[1]]
 
     def scores_of(densities: list[Density], *, given_labels: bool) -> list[Floats]:
         return row_log_densities(
-            densities, material.encoding, holdout,
-            seed=material.seed, stream=Stream.HOLDOUT_DRAWS, check=material.check, given_labels=given_labels,
+            densities, encoding, holdout,
+            seed=material.seed, stream=Stream.HOLDOUT_DRAWS, check=check, given_labels=given_labels,
         )  # fmt: skip
 
-    scores = scores_of(densities, given_labels=conditional)
+    own, baseline, *moments = scores_of(densities, given_labels=conditional)
+    groups = material.split.groups[holdout]
+    named = {} if twin is None else {twin[0]: moments[0]}
+    held_out = HeldOut({**named, name: own}, baseline, groups, label_texts(encoding, holdout))
+    unlabelled = None
+    scored = ~np.isnan(own)
     if conditional and isinstance(judged, LabelledDensity):
-        scores += scores_of([judged], given_labels=False)
-    scored = ~np.isnan(scores[0])
-    scores = [of_rows[scored] for of_rows in scores]
-    return Judgement(scores[0], scores[1], material.split.groups[holdout[scored]], *scores[2:])
+        unlabelled = scores_of([judged], given_labels=False)[0][scored]
+    return Judgement(own[scored], baseline[scored], groups[scored], held_out, unlabelled)
 
 
 def doubts(split: Split, judgement: Judgement | None) -> list[str]:

@@ -49,12 +49,20 @@ def marginal_kl(lower: Mapping[str, Estimate], *, upper: float | None, saturated
 class HeldOut:
     """Held-out log densities (n,) by name, of the same draws, and of the baseline (the prior); groups of the rows.
 
-    A score may be NaN at rows that were not scored.
+    A score is NaN at rows that were not scored. labels: their texts, (n,), for what is measured per label.
     """
 
     scores: Mapping[str, Floats]
     baseline: Floats
     groups: NDArray[np.int64]
+    labels: NDArray[np.str_] | None = None
+
+    def of_label(self, name: str) -> "HeldOut | None":
+        """The rows of one label; None where there are none."""
+        if self.labels is None or not np.any(mine := self.labels == name):
+            return None
+        scores = {of: score[mine] for of, score in self.scores.items()}
+        return HeldOut(scores, self.baseline[mine], self.groups[mine], self.labels[mine])
 
     def gains(self) -> dict[str, Estimate]:
         """mean_i (l_f,i - l_p,i) of each density: lower bounds of KL(q || p)."""
@@ -65,8 +73,12 @@ class HeldOut:
         """mean_i (l_name,i - l_other,i), paired over rows that both scored; None is the baseline."""
         against = self.baseline if other is None else self.scores[other]
         differences = self.scores[name] - against
-        scored = np.isfinite(differences)
-        return grouped_mean(differences[scored], self.groups[scored]) if scored.any() else None
+        scored = ~np.isnan(differences)
+        if not scored.any():
+            return None
+        if np.any(np.isinf(differences[scored])):  # a density that has no mass somewhere is ruled out
+            return Estimate(float(differences[scored].min()), float("inf"))
+        return grouped_mean(differences[scored], self.groups[scored])
 
 
 def negentropy(bracket: MarginalKl, held_out: HeldOut, gaussian: str) -> Estimate | None:
