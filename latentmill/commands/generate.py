@@ -11,6 +11,7 @@ from latentmill.commands.jobs import download_shown, resumable, verify_shown, wa
 
 StrategyName = Literal["prior", "aggregate", "posterior", "auto"]
 FormatName = Literal["npz", "parquet", "safetensors", "csv", "webdataset", "mds"]
+LABEL_WORDS = ("balanced", "as_fitted")
 NEEDS = {"aggregate": "fit", "posterior": "dataset", "auto": "dataset"}
 MADE_BY = {"fit": "`latentmill fit MODEL DATASET` makes one", "dataset": "`latentmill datasets add FILE` makes one"}
 
@@ -24,7 +25,9 @@ def generate(
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same rows; default: drawn.")] = None,
     format: Annotated[FormatName | None, typer.Option(help="Of the files; by kind of rows when left out.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Below 1: nearer the middle; above: wider.")] = None,
-    labels: Annotated[Literal["balanced", "as_fitted"] | None, typer.Option(help="How labels are shared out.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="How labels are shared out: balanced, as_fitted, or counts: 0=100,1=300.")
+    ] = None,
     output: Annotated[Literal["mean", "sample"] | None, typer.Option(help="The decoder's mean, or a draw.")] = None,
     include_latents: Annotated[bool, typer.Option("--include-latents", help="Write the latents too.")] = False,
     shard_rows: Annotated[int | None, typer.Option(min=1, help="Rows per file.")] = None,
@@ -32,7 +35,7 @@ def generate(
     out: Annotated[Path | None, typer.Option(file_okay=False, help="For the files; default: the job's id")] = None,
 ) -> None:
     """Make rows: submit, wait, download, verify. Ctrl-C leaves the job running and says how to go on."""
-    chosen = strategy_of(strategy, fit=fit, dataset=dataset, temperature=temperature, labels=labels)
+    chosen = strategy_of(strategy, fit=fit, dataset=dataset, temperature=temperature, labels=labels_of(labels))
     with Client() as client:
         job = client.jobs.create(
             model,
@@ -64,3 +67,19 @@ def strategy_of(strategy: StrategyName, *, fit: str | None, dataset: str | None,
             raise typer.BadParameter(f"--strategy {strategy} takes no --{option}", param_hint=f"--{option}")
     wanted = {"kind": strategy, **given, **numbers}
     return {field: value for field, value in wanted.items() if value is not None}
+
+
+def labels_of(text: str | None) -> str | dict[str, Any] | None:
+    """`balanced`, `as_fitted`, or the counts that NAME=ROWS,NAME=ROWS means; a name may hold what is no comma."""
+    if text is None or text in LABEL_WORDS:
+        return text
+    counts: dict[str, int] = {}
+    for part in text.split(","):
+        name, equals, rows = part.strip().rpartition("=")
+        if not (equals and name and rows.isdecimal()) or name in counts:
+            raise typer.BadParameter(
+                f"{part!r} is no NAME=ROWS of a label of its own; say {', '.join(LABEL_WORDS)}, or 0=100,1=300",
+                param_hint="--labels",
+            )
+        counts[name] = int(rows)
+    return {"counts": counts}

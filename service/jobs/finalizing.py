@@ -92,6 +92,7 @@ def _manifest(session: Session, job: JobRow, model: ModelRow) -> dict[str, Any]:
         "model": {"id": model.id, "name": model.name or vae.name, "digest": model.digest},
         "fit": {"id": fit.id, "family": fit.family, "digest": fit.parameters_digest} if fit is not None else None,
         "strategy": request.strategy.canonical(),
+        "labels": dict(job.label_counts) if job.label_counts is not None else None,
         "report": job.report_id,
         "output": request.output,
         "format": request.format,

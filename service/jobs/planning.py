@@ -7,8 +7,9 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from latentmill.errors import LimitExceeded
-from latentmill.specs import Execution, ExecutionRequest, JobRequest, MeasuredExecution, Rows, Strategy, VaeManifest
-from service.jobs.resolution import Resolved, label_counts, resolve
+from latentmill.specs import Execution, ExecutionRequest, JobRequest, MeasuredExecution, Rows, VaeManifest
+from service.jobs.labels import label_plan
+from service.jobs.resolution import Resolved, resolve
 from service.models import operations as models
 from service.models.tables import ModelRow
 from service.settings import LimitSettings, Settings
@@ -50,12 +51,12 @@ def plan_of(session: Session, resolved: Resolved, settings: Settings) -> Plan:
     live = _live_devices(session, settings)
     measured = execution_of(model, request.execution, live)
     execution = measured.execution
-    row_bytes = bytes_per_row(manifest, request)
+    labels = label_plan(request, manifest, resolved.fit, resolved.dataset)
+    row_bytes = bytes_per_row(manifest, request, labelled=manifest.labels is not None or labels.choice is not None)
     shard_rows = _shard_rows(request, execution.batch_rows, measured.rows_per_s, row_bytes, settings.limits)
-    counts = label_counts(request, manifest)
     resolved_request = request.model_copy(
         update={
-            "strategy": _labelled(request.strategy, counts),
+            "strategy": request.strategy.model_copy(update={"labels": labels.choice}),
             "format": request.format or default_format(manifest.rows),
             "shard_rows": shard_rows,
             "execution": ExecutionRequest(device=execution.device, batch_rows=execution.batch_rows),
@@ -68,7 +69,7 @@ def plan_of(session: Session, resolved: Resolved, settings: Settings) -> Plan:
         rows_per_s=measured.rows_per_s,
         shard_rows=shard_rows,
         shards_total=ceil(request.rows / shard_rows),
-        label_counts=counts,
+        label_counts=labels.counts,
         estimated_bytes=request.rows * row_bytes,
         estimated_seconds=request.rows / (measured.rows_per_s * max(1, live.get(execution.device, 0))),
     )
@@ -95,26 +96,19 @@ def default_format(rows: Rows) -> Literal["npz", "parquet"]:
     return "parquet" if rows.kind == "table" else "npz"
 
 
-def bytes_per_row(manifest: VaeManifest, request: JobRequest) -> int:
+def bytes_per_row(manifest: VaeManifest, request: JobRequest, *, labelled: bool) -> int:
     """Bytes of one delivered row, before compression."""
     rows = manifest.rows
     if rows.kind == "table":
         size = 8 * len(rows.columns)
     else:
         size = prod(rows.shape) * (1 if rows.kind == "image" and rows.dtype == "uint8" else 4)
-    return size + 4 * manifest.latent.size * request.include_latents + 4 * (manifest.labels is not None)
+    return size + 4 * manifest.latent.size * request.include_latents + 4 * labelled
 
 
 def has_worker(session: Session, device: str, settings: Settings) -> bool:
     """Whether a live worker takes shards for this kind of device."""
     return any(kind == device for kind in _live_devices(session, settings))
-
-
-def _labelled(strategy: Strategy, counts: list[list[str | int]] | None) -> Strategy:
-    """The strategy with the labels that it has by default, where it has any."""
-    if counts is None or getattr(strategy, "labels", None) is not None:
-        return strategy
-    return strategy.model_copy(update={"labels": "balanced"})
 
 
 def _device(executions: dict[str, MeasuredExecution], live: dict[Device, int]) -> Device:

@@ -5,22 +5,13 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from latentmill.errors import InvalidLabels, InvalidRequest, LimitExceeded, ModelMismatch, NotYet
-from latentmill.problem import pointer_step
-from latentmill.specs import (
-    Aggregate,
-    Auto,
-    Interpolate,
-    JobRequest,
-    LabelCounts,
-    Posterior,
-    Prior,
-    Strategy,
-    VaeManifest,
-)
+from latentmill.specs import Aggregate, Auto, Interpolate, JobRequest, Posterior, Prior, Strategy
+from latentmill.specs.labels import named_classes
 from service.datasets import operations as datasets
 from service.datasets.tables import DatasetRow
 from service.fits import encodings
 from service.fits.tables import EncodingRow, FitRow
+from service.jobs.labels import label_plan
 from service.models import operations as models
 from service.models.tables import ModelRow
 from service.reports import operations as reports
@@ -28,7 +19,6 @@ from service.reports.tables import ReportRow
 from service.resources import find_needed
 from service.settings import LimitSettings
 
-SHOWN_CLASSES = 20
 FORMATS = frozenset({"npz", "parquet"})
 
 
@@ -103,44 +93,12 @@ def check(resolved: Resolved) -> None:
             )
         if resolved.request.output == "sample" and (reason := manifest.why_not_sampled()):
             raise ModelMismatch(reason, pointer="/output")
-        label_counts(resolved.request, manifest)
+        label_plan(resolved.request, manifest, resolved.fit, resolved.dataset)
     if resolved.dataset is not None and resolved.dataset.state == "ready":
         if isinstance(strategy, Posterior):
             _check_selection(strategy, resolved.dataset)
         elif isinstance(strategy, Interpolate):
             _check_pairs(strategy, resolved.dataset)
-
-
-def label_counts(request: JobRequest, manifest: VaeManifest) -> list[list[str | int]] | None:
-    """How many rows of each class, in the order of the model's classes; None where labels play no part.
-
-    Without a choice, prior and aggregate draws of a conditional model are balanced; posterior and
-    interpolated rows keep the labels of the rows that they are drawn around.
-    """
-    choice = getattr(request.strategy, "labels", None)
-    pointer = "/strategy/labels"
-    if manifest.labels is None:
-        if choice is not None:
-            raise InvalidLabels("The model is not conditional: it knows no labels. Leave labels out.", pointer=pointer)
-        return None
-    classes = manifest.labels.classes
-    if isinstance(choice, LabelCounts):
-        if unknown := [name for name in choice.counts if name not in set(classes)]:
-            known = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
-            raise InvalidLabels(
-                f"The model does not know the label {unknown[0]!r}; it knows {known}",
-                pointer=f"{pointer}/counts/{pointer_step(unknown[0])}",
-            )
-        if (total := sum(choice.counts.values())) != request.rows:
-            raise InvalidLabels(
-                f"The counts add up to {total:,}, but rows is {request.rows:,}; both must be the same",
-                pointer=f"{pointer}/counts",
-            )
-        return [[name, choice.counts.get(name, 0)] for name in classes]
-    if choice is None and isinstance(request.strategy, Posterior | Interpolate):
-        return None
-    share, left = divmod(request.rows, len(classes))
-    return [[name, share + (number < left)] for number, name in enumerate(classes)]
 
 
 def _recommended(
@@ -168,7 +126,7 @@ def _check_selection(strategy: Posterior, dataset: DatasetRow) -> None:
     elif hasattr(select, "label"):
         classes = datasets.classes_of(dataset)
         if classes is None or select.label not in classes:
-            known = f"it has {', '.join(classes[:SHOWN_CLASSES])}" if classes else "it has no labels at all"
+            known = f"it has {named_classes(classes)}" if classes else "it has no labels at all"
             raise InvalidLabels(f"{dataset.id} has no label {select.label!r}; {known}", pointer=f"{pointer}/label")
 
 
@@ -202,5 +160,3 @@ def _refuse_what_is_to_come(request: JobRequest) -> None:
         raise NotYet(
             f"The format {request.format!r} is not part of this release; take npz or parquet.", pointer="/format"
         )
-    if getattr(request.strategy, "labels", None) == "as_fitted":
-        raise NotYet('labels "as_fitted" are not part of this release.', pointer="/strategy/labels")

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from latentmill.errors import InvalidLabels, NotYet
-from latentmill.specs import LabelCounts
 from workers.randomness import Stream, permuted_position
-from workers.sampling.labels import CountedLabels, label_counts
+from workers.sampling.labels import CountedLabels
 
 
 def permuted(n: int, seed: int = 0) -> np.ndarray:
@@ -91,16 +89,3 @@ def test_labels_are_mixed_and_do_not_depend_on_borders() -> None:
     np.testing.assert_array_equal(source.of_rows(9_990, 20)[10:], labels[:10])  # past the last row it begins again
     runs = 1 + np.count_nonzero(np.diff(labels))
     assert abs(runs - 5_000) < 4 * np.sqrt(2_500)  # Wald-Wolfowitz: mean n / 2, sd sqrt(n / 4)
-
-
-def test_choices_of_labels() -> None:
-    classes = ("a", "b", "c")
-    assert label_counts(None, classes, 8) == {"a": 3, "b": 3, "c": 2}
-    assert label_counts("balanced", classes, 2) == {"a": 1, "b": 1, "c": 0}
-    assert label_counts(LabelCounts(counts={"c": 4, "a": 1}), classes, 5) == {"a": 1, "b": 0, "c": 4}
-    with pytest.raises(InvalidLabels, match="add up to 5, not to 6"):
-        label_counts(LabelCounts(counts={"c": 4, "a": 1}), classes, 6)
-    with pytest.raises(InvalidLabels, match="no class 'd'"):
-        label_counts(LabelCounts(counts={"d": 5}), classes, 5)
-    with pytest.raises(NotYet):
-        label_counts("as_fitted", classes, 5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentmill.errors import InvalidLabels, InvalidRequest, ModelMismatch, NotReady, NotYet
+from latentmill.errors import Internal, InvalidLabels, InvalidRequest, ModelMismatch, NotReady
 from latentmill.specs import Aggregate, Auto, LabelCounts, Mixture, Posterior, Prior, VaeManifest
 from tests.numerics.planted import encoding_of
 from workers.posteriors import Density, Encoding, density_of, standard_normal
@@ -160,7 +160,7 @@ def test_labels_have_the_counts_of_the_job() -> None:
         ({"strategy": Posterior(dataset="d")}, NotReady, "encoding"),
         ({"strategy": Prior(), "density": standard_normal(3)}, ModelMismatch, "6 latent values"),
         ({"strategy": Prior(labels="balanced"), "density": standard_normal(SIZE)}, InvalidLabels, "not conditional"),
-        ({"strategy": Auto(dataset="d")}, NotYet, "auto"),
+        ({"strategy": Auto(dataset="d")}, Internal, "resolved before"),
         (
             {"strategy": Posterior.model_validate({"dataset": "d", "select": {"rows": [50]}}), "encoding": encoding()},
             InvalidRequest,

@@ -114,7 +114,7 @@ class Worker:
             )
             self.outcomes.settled(session, "encoding", taken.subject_id)
 
-    def fit(self, parameters: bytes = b"parameters") -> None:
+    def fit(self, parameters: bytes = b"parameters", **diagnostics: Any) -> None:
         taken = self.take("fit")
         with self.server.database.writing() as session:
             family = fits.fit_work_of(session, taken).request.family
@@ -123,7 +123,7 @@ class Worker:
         with self.server.database.writing() as session:
             fits.commit_fit(
                 session, taken, family=family, parameters=parameters, parameters_key=None,
-                diagnostics={"gain": {"value": 1.5, "standard_error": 0.1}}, warnings=[],
+                diagnostics={"gain": {"value": 1.5, "standard_error": 0.1}, **diagnostics}, warnings=[],
             )  # fmt: skip
             self.outcomes.settled(session, "fit", taken.subject_id)
 

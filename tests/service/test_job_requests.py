@@ -31,7 +31,7 @@ def conditional(upload, worker):
         ({"strategy": {"kind": "prior", "temperature": 3}}, 422, "invalid_request", "/strategy/temperature"),
         ({"strategy": {"kind": "magic"}}, 422, "invalid_request", "/strategy"),
         ({"strategy": {"kind": "prior", "labels": "balanced"}}, 422, "invalid_labels", "/strategy/labels"),
-        ({"strategy": {"kind": "prior", "labels": "as_fitted"}}, 501, "not_yet", "/strategy/labels"),
+        ({"strategy": {"kind": "prior", "labels": "as_fitted"}}, 422, "invalid_labels", "/strategy/labels"),
         ({"strategy": {"kind": "auto", "dataset": "train"}}, 404, "not_found", "/strategy/dataset"),
         ({"strategy": PATH}, 422, "invalid_request", "/rows"),
         ({"strategy": PATH | {"pairs": [[0, -1]]}, "rows": 5}, 422, "invalid_request", "/strategy/pairs/0/1"),

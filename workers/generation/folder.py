@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+SHOWN_LABELS = 20
+
 
 def checksum_lines(manifest: Mapping[str, Any], texts: Mapping[str, bytes]) -> str:
     """`SHA256SUMS`: the shards, then `texts` by name, as `sha256sum -c` reads them."""
@@ -47,6 +49,7 @@ def _facts(manifest: Mapping[str, Any]) -> str:
         "Model": f"{model['name']} (`{model['id']}`, sha256 `{model['digest'][:16]}...`)",
         "Strategy": f"`{_json(manifest['strategy'])}`",
         "Fit": f"`{_json(fit['family'])}` (`{fit['id']}`)" if fit else "none",
+        **_labels(manifest.get("labels")),
         "Output": manifest["output"],
         "Seed": f"{manifest['seed']} (noise scheme {manifest['noise']})",
         "Made": manifest["created_at"],
@@ -60,6 +63,14 @@ def _row(manifest: Mapping[str, Any]) -> str:
         names = [column["name"] for column in manifest["columns"]]
         return f"table of {len(names):,} columns: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
     return f"{kind} of shape {tuple(manifest['shape'])}, {manifest['dtype']}"
+
+
+def _labels(counts: Mapping[str, int] | None) -> dict[str, str]:
+    """How many rows each class has, for a job whose labels were counted."""
+    if counts is None:
+        return {}
+    shown = [f"{name}: {rows:,}" for name, rows in list(counts.items())[:SHOWN_LABELS]]
+    return {"Labels": ", ".join(shown) + (", ... (`manifest.json`)" if len(counts) > SHOWN_LABELS else "")}
 
 
 def _loading(manifest: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Strategies: where the latents and the labels of row i come from."""
 
-from workers.sampling.labels import label_counts
 from workers.sampling.latents import LatentRows, LatentSource
 from workers.sampling.strategies import open_strategy
 
-__all__ = ["LatentRows", "LatentSource", "label_counts", "open_strategy"]
+__all__ = ["LatentRows", "LatentSource", "open_strategy"]

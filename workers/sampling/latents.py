@@ -11,7 +11,7 @@ from workers.randomness.noise import block_rows
 
 @dataclass(frozen=True, eq=False)
 class LatentRows:
-    """latents (n, D) float32; labels (n,) numbers of the model's classes, None for an unconditional model."""
+    """latents (n, D) float32; labels (n,) numbers of the source's classes, None without labels."""
 
     latents: NDArray[np.float32]
     labels: NDArray[np.int64] | None
@@ -21,13 +21,17 @@ class Placement(Protocol):
     """Where the rows of a strategy lie: what it says of row i depends on i alone, given rows of a whole block."""
 
     def place(self, first_row: int, rows: int) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
-        """Latents (rows, D) in float64 and, for a conditional model, class numbers (rows,)."""
+        """Latents (rows, D) in float64 and, where rows have labels, class numbers (rows,)."""
 
 
 class LatentSource:
-    """The latents of a job, for any range of rows; past the job's last row the noise simply continues."""
+    """The latents of a job, for any range of rows; past the job's last row the noise simply continues.
 
-    def __init__(self, placement: Placement, latent_size: int) -> None:
+    `classes` name the labels of its rows: the model's, or those of a fit by label; None without labels.
+    """
+
+    def __init__(self, placement: Placement, latent_size: int, classes: tuple[str, ...] | None = None) -> None:
+        self.classes = classes
         self._placement = placement
         self._size = latent_size
         self._block_rows = block_rows(latent_size)

@@ -1,19 +1,20 @@
 """The strategies of a job: how its noise becomes latents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmill.errors import InvalidLabels, InvalidRequest, ModelMismatch, NotReady, NotYet
+from latentmill.errors import Internal, InvalidLabels, InvalidRequest, ModelMismatch, NotReady
 from latentmill.specs import Aggregate, Interpolate, Posterior, Prior, Strategy, VaeManifest
 from latentmill.specs.strategies import Selection, SelectRows
 from workers.posteriors.density import Density
 from workers.posteriors.draws import posteriors_at
 from workers.posteriors.encoding import Encoding
+from workers.posteriors.labelled import LabelledDensity
 from workers.randomness.noise import normals, uniforms
 from workers.randomness.streams import Stream
-from workers.sampling.labels import CountedLabels, checked_counts, label_counts
+from workers.sampling.labels import CountedLabels, classes_of, counts_of, own_classes, parts_of
 from workers.sampling.latents import LatentSource, Placement
 from workers.sampling.paths import PathRows, check_path
 
@@ -36,20 +37,42 @@ def open_strategy(
     `density` is what prior and aggregate draw from, `encoding` what posterior and interpolate go by; `counts` are
     the job's rows per class where they were resolved before, otherwise the strategy's own labels say.
     """
-    labels = _labels(strategy, rows, manifest, counts)
     if isinstance(strategy, Prior | Aggregate):
         if density is None:
             raise NotReady(f"The strategy {strategy.kind} needs a density to draw from.", pointer="/strategy")
         _refuse_other_size(density.latent_size, manifest)
-        return LatentSource(DensityRows(density, seed, strategy.temperature, labels), density.latent_size)
+        classes = classes_of(manifest, density)
+        shares = counts_of(strategy, rows, classes, density=density, encoding=None, counts=counts)
+        return LatentSource(
+            _density_rows(density, seed, strategy.temperature, classes, shares), density.latent_size, classes
+        )
     if isinstance(strategy, Posterior | Interpolate):
         if encoding is None:
             raise NotReady(
                 f"The strategy {strategy.kind} needs an encoding to draw around.", pointer="/strategy/dataset"
             )
         _refuse_other_size(encoding.latent_size, manifest)
-        return LatentSource(_encoded_rows(strategy, encoding, seed, rows, manifest, labels), encoding.latent_size)
-    raise NotYet(f"The strategy {strategy.kind} is part of the contract, but not of this release.", pointer="/strategy")
+        classes = classes_of(manifest, None)
+        shares = counts_of(strategy, rows, classes, density=None, encoding=encoding, counts=counts)
+        labels = None if shares is None else CountedLabels(list(shares.values()))
+        placement = _encoded_rows(strategy, encoding, seed, rows, classes, labels)
+        return LatentSource(placement, encoding.latent_size, classes)
+    raise Internal(f"The strategy {strategy.kind} was to be resolved before rows are drawn by it.")
+
+
+def _density_rows(
+    density: Density,
+    seed: int,
+    temperature: float,
+    classes: Sequence[str] | None,
+    shares: Mapping[str, int] | None,
+) -> Placement:
+    if classes is None or shares is None:
+        return DensityRows(density, seed, temperature, None)
+    labels = CountedLabels(list(shares.values()))
+    if isinstance(density, LabelledDensity):
+        return LabelledRows(density, seed, temperature, labels, parts_of(density, classes, shares))
+    return DensityRows(density, seed, temperature, labels)
 
 
 def _encoded_rows(
@@ -57,7 +80,7 @@ def _encoded_rows(
     encoding: Encoding,
     seed: int,
     rows: int,
-    manifest: VaeManifest,
+    classes: Sequence[str] | None,
     labels: CountedLabels | None,
 ) -> Placement:
     """Rows around or between encoded ones, which keep the classes of those unless they are counted."""
@@ -66,12 +89,10 @@ def _encoded_rows(
         selected: Numbers | None = np.unique(strategy.pairs)
     else:
         selected = selected_rows(strategy.select, encoding)
-    classes = None
-    if labels is None and manifest.labels is not None:
-        classes = _own_classes(encoding, selected, manifest.labels.classes)
+    own = None if labels is not None or classes is None else own_classes(encoding, selected, classes)
     if isinstance(strategy, Interpolate):
-        return PathRows(encoding, strategy, classes, labels)
-    return PosteriorRows(encoding, selected, classes, seed, strategy.temperature, labels)
+        return PathRows(encoding, strategy, own, labels)
+    return PosteriorRows(encoding, selected, own, seed, strategy.temperature, labels)
 
 
 class DensityRows:
@@ -86,6 +107,23 @@ class DensityRows:
         choices = uniforms(self.seed, Stream.CHOICES, first_row, rows) if self.density.needs_choice else None
         labels = None if self.labels is None else self.labels.of_rows(first_row, rows)
         return self.density.draw(noise, choices, self.temperature), labels
+
+
+class LabelledRows:
+    """Draws from a density by label: row i is drawn from the part of its label, `parts` of the class's number."""
+
+    def __init__(
+        self, density: LabelledDensity, seed: int, temperature: float, labels: CountedLabels, parts: Numbers
+    ) -> None:
+        self.density, self.seed, self.temperature = density, seed, temperature
+        self.labels, self.parts = labels, parts
+
+    def place(self, first_row: int, rows: int) -> tuple[Floats, Numbers | None]:
+        """Latents and labels of a whole block."""
+        noise = normals(self.seed, Stream.LATENTS, first_row, rows, self.density.latent_size)
+        choices = uniforms(self.seed, Stream.CHOICES, first_row, rows)
+        labels = self.labels.of_rows(first_row, rows)
+        return self.density.draw_given(self.parts[labels], noise, choices, self.temperature), labels
 
 
 class PosteriorRows:
@@ -142,37 +180,6 @@ def selected_rows(select: Selection, encoding: Encoding) -> Numbers | None:
     if len(rows) == 0:
         raise InvalidLabels(f"No row of the dataset has the label {select.label!r}.", pointer="/strategy/select/label")
     return rows.astype(np.int64)
-
-
-def _labels(
-    strategy: Strategy, rows: int, manifest: VaeManifest, counts: Mapping[str, int] | None
-) -> CountedLabels | None:
-    """Counted labels for a conditional model; encoded rows keep their own unless told otherwise."""
-    choice = getattr(strategy, "labels", None)
-    if manifest.labels is None:
-        if choice is not None or counts is not None:
-            raise InvalidLabels("The model is not conditional: it has no labels.", pointer="/strategy/labels")
-        return None
-    classes = manifest.labels.classes
-    if counts is not None:
-        return CountedLabels(list(checked_counts(counts, classes, rows).values()))
-    if choice is None and isinstance(strategy, Posterior | Interpolate):
-        return None
-    return CountedLabels(list(label_counts(choice, classes, rows).values()))
-
-
-def _own_classes(encoding: Encoding, selected: Numbers | None, classes: tuple[str, ...]) -> Numbers:
-    """The model's class number for each class number of the encoding; classes are matched by their text."""
-    if encoding.labels is None:
-        raise InvalidLabels("The model is conditional and the dataset has no labels.", pointer="/strategy/dataset")
-    own = classes if encoding.classes is None else encoding.classes
-    numbers = {name: number for number, name in enumerate(classes)}
-    table = np.array([numbers.get(name, -1) for name in own], dtype=np.int64)
-    used = np.unique(np.asarray(encoding.labels if selected is None else encoding.labels[selected]))
-    missing = [own[number] for number in used if table[number] < 0]
-    if missing:
-        raise InvalidLabels(f"The model has no class {missing[0]!r}.", pointer="/strategy/dataset")
-    return table
 
 
 def _refuse_other_size(latent_size: int, manifest: VaeManifest) -> None:

@@ -31,7 +31,7 @@ def make_shard(shop: Workshop, claim: Claim, check: Check) -> None:
     execution = executed_here(shop, work.execution)
     vae = shop.vae(work.model_key, work.model_digest, execution)
     with shop.scratch.folder() as folder, opened_source(shop, work, vae) as source:
-        plan = plan_of(work, execution, first_row=work.first_row, rows=work.rows, format=work.format)
+        plan = plan_of(work, execution, source, first_row=work.first_row, rows=work.rows, format=work.format)
         path = folder / work.name
         written = generate_shard(vae, source, plan, path, check=check)
         key = f"{claim.tenant_id}/jobs/{work.job_id}/{work.index}-{claim.fence}-{written.sha256}"
@@ -67,7 +67,9 @@ def finalize(shop: Workshop, claim: Claim, check: Check) -> None:
         finalizing.commit_finalize(session, claim, files=files)
 
 
-def plan_of(work: RowWork, execution: Execution, *, first_row: int, rows: int, format: str) -> ShardPlan:
+def plan_of(
+    work: RowWork, execution: Execution, source: LatentSource, *, first_row: int, rows: int, format: str
+) -> ShardPlan:
     """How these of the rows that `work` speaks of are made and held."""
     return ShardPlan(
         first_row=first_row,
@@ -76,7 +78,7 @@ def plan_of(work: RowWork, execution: Execution, *, first_row: int, rows: int, f
         format=format,
         include_latents=work.request.include_latents,
         output=work.request.output,
-        classes=work.manifest.labels.classes if work.manifest.labels else None,
+        classes=source.classes,
         seed=work.seed,
     )
 

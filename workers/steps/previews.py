@@ -34,8 +34,8 @@ def _decoded(shop: Workshop, work: previews.PreviewWork, check: Check) -> bytes:
     execution = executed_here(shop, _execution_for(shop, work))
     vae = shop.vae(work.model_key, work.model_digest, execution)
     first, last = min(work.indices), max(work.indices)
-    plan = plan_of(work, execution, first_row=first, rows=last - first + 1, format=STORED_NOWHERE)
     with opened_source(shop, work, vae) as source:
+        plan = plan_of(work, execution, source, first_row=first, rows=last - first + 1, format=STORED_NOWHERE)
         schema, batch = preview_rows(vae, source, plan, work.indices, check=check)
     rows = work.manifest.rows
     if work.media_type == PNG and isinstance(rows, ImageRows):

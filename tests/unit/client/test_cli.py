@@ -86,6 +86,9 @@ def test_a_missing_key_is_said_with_the_way_out(run, peer, replies, monkeypatch)
         ["generate", "m", "--strategy", "prior", "--rows", "0"],
         ["generate", "m", "--strategy", "aggregate", "--rows", "3"],
         ["generate", "m", "--strategy", "prior", "--rows", "3", "--fit", "f"],
+        ["generate", "m", "--strategy", "prior", "--rows", "3", "--labels", "fair"],
+        ["generate", "m", "--strategy", "prior", "--rows", "3", "--labels", "a=1,a=2"],
+        ["generate", "m", "--strategy", "prior", "--rows", "3", "--labels", "a=1,b=-2"],
         ["models", "add", "there-is-no-such-file"],
         ["fit", "m", "d", "--family", "cauchy"],
         ["worker", "elsewhere"],
@@ -144,6 +147,22 @@ def test_a_fit_says_what_it_gains(run_on_peer, peer) -> None:
     assert "generate m --strategy aggregate --fit m" in result.stdout
     asked = json.loads(peer.requests[0].body)
     assert asked == {"model": "m", "dataset": "d", "family": {"kind": "mixture", "components": 10}, "by_label": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("balanced", "balanced"),
+        ("as_fitted", "as_fitted"),
+        ("0=100, 1=300", {"counts": {"0": 100, "1": 300}}),
+        ("a=b=2", {"counts": {"a=b": 2}}),
+    ],
+)
+def test_labels_are_words_or_counts(run_on_peer, peer, replies, text: str, labels) -> None:
+    peer.first("POST /v1/jobs", replies.problem(InvalidRequest("seen enough")))
+    run_on_peer("generate", "m", "--strategy", "prior", "--rows", "400", "--labels", text, "--output", "sample")
+    asked = json.loads(peer.requests[0].body)
+    assert (asked["strategy"], asked["output"]) == ({"kind": "prior", "labels": labels}, "sample")
 
 
 def test_generate_ends_with_verified_files(run_on_peer, peer, replies, tmp_path) -> None:

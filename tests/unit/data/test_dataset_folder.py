@@ -67,7 +67,7 @@ def test_the_card_loads_the_dataset_as_it_says(tmp_path: Path, format: str, monk
 
 
 def test_the_card_says_how_the_rows_were_made(tmp_path: Path) -> None:
-    manifest = manifest_of(tmp_path, "parquet")
+    manifest = manifest_of(tmp_path, "parquet") | {"labels": {"a": 4, "b": 6}}
     card = dataset_card(manifest, name='Digits "again"', description="Small digits.")
     for part in (
         '# Digits "again"',
@@ -77,6 +77,7 @@ def test_the_card_says_how_the_rows_were_made(tmp_path: Path) -> None:
         "digits \\| v2",
         '`{"kind": "gaussian", "covariance": "full"}` (`fit_1`)',
         '"counts": {"a": 4, "b": 6}',
+        "| Labels | a: 4, b: 6 |",
         "| Seed | 7 (noise scheme 1) |",
         "data_files: data-*.parquet",
         "sha256sum -c SHA256SUMS",
@@ -91,3 +92,6 @@ def test_the_card_of_a_table_names_its_columns(tmp_path: Path) -> None:
     card = dataset_card(manifest)
     assert "table of 2 columns: income, city" in card
     assert "| Fit | none |" in card
+    assert "Labels" not in card
+    many = dataset_card(manifest | {"labels": {str(number): 1_000 for number in range(30)}})
+    assert "19: 1,000, ... (`manifest.json`) |" in many
