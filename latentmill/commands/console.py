@@ -53,9 +53,11 @@ def print_resource(resource: Resource, as_json: bool, *, readable: Mapping[str, 
         print_json(resource.data)
         return
     console = Console()
-    for name, value in (resource.data if readable is None else readable).items():
-        if name not in HIDDEN and value not in (None, [], {}, ""):
-            console.print(Text.assemble((f"{name:<19} ", "bold"), _shown(name, value)), soft_wrap=True)
+    fields = (resource.data if readable is None else readable).items()
+    shown = {name: value for name, value in fields if name not in HIDDEN and value not in (None, [], {}, "")}
+    width = max([19, *map(len, shown)])
+    for name, value in shown.items():
+        console.print(Text.assemble((f"{name:<{width}} ", "bold"), _shown(name, value)), soft_wrap=True)
 
 
 def print_list(resources: Sequence[Resource], columns: Mapping[str, str], as_json: bool) -> None:

@@ -17,6 +17,7 @@ from latentmill.commands.console import (
     say,
     spinner,
 )
+from latentmill.commands.diagnostics import readable_diagnostics
 from latentmill.resources import Fit
 
 app = typer.Typer(help="Fits: list, show, delete; `latentmill fit` makes one.", no_args_is_help=True)
@@ -47,8 +48,7 @@ def show(fit: FitReference, as_json: AsJson = False) -> None:
     with Client() as client:
         found = client.fits.get(fit)
     own = {name: value for name, value in found.data.items() if name != "diagnostics"}
-    measured = {name: value for name, value in found.diagnostics.items() if name != "per_dimension"}
-    print_resource(found, as_json, readable={**own, **measured})
+    print_resource(found, as_json, readable={**own, **readable_diagnostics(found.diagnostics)})
 
 
 @app.command()

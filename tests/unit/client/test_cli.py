@@ -216,7 +216,7 @@ def test_fits_are_listed_and_shown(run_on_peer, peer) -> None:
     peer.documents |= {"/v1/fits": {"data": [fit], "next_cursor": None}, "/v1/fits/fit_1": fit}
     assert re.search(r"fit_1 +m +ready +gaussian +0\.1", run_on_peer("fits", "list").stdout)
     shown = run_on_peer("fits", "show", "fit_1").stdout
-    assert "standard_error" in shown
+    assert re.search(r"^gain +0\.1 ± 0\.2$", shown, re.MULTILINE)
     assert "per_dimension" not in shown
     peer.documents["/v1/fits"] = fit
     assert "no clear gain" in run_on_peer("fit", "m", "d", "--family", "gaussian").stdout
