@@ -58,3 +58,4 @@ def test_from_a_bundle_to_verified_files(run, tmp_path: Path) -> None:
 
 
 def test_what_is_to_come_says_so(run) -> None:
+    assert "part of this release" in run("report", "m", "d", status=1)
