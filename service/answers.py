@@ -130,25 +130,6 @@ def multipart_body(files: Iterable[str], fields: Iterable[str]) -> dict[str, Any
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-def prefers(accept: str, wanted: str, usual: str) -> bool:
-    """Whether a request that sends `Accept: accept` would have the media type `wanted` rather than the `usual` one."""
-    return _quality(accept, wanted) > _quality(accept, usual)
-
-
-def _quality(accept: str, media_type: str) -> float:
-    """How much `media_type` is wanted (RFC 9110, 12.5.1): the most exact range that it lies in decides."""
-    found = {}
-    for part in accept.split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        weights = [parameter[2:] for parameter in parameters if parameter[:2].lower() == "q="]
-        try:
-            found[name.lower()] = float(weights[0]) if weights else 1.0
-        except ValueError:
-            continue
-    ranges = (media_type, f"{media_type.split('/')[0]}/*", "*/*")
-    return next((found[name] for name in ranges if name in found), 0.0)
-
-
 async def waited(
     request: Request,
     read: Callable[[], Item],

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from latentmill.specs import ReportRequest
-from service.answers import Answer, Deleted, Page, Resource, created, page_of, prefers, resource_fields, shown, waited
+from service.accept import preferred
+from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields, shown, waited
 from service.datasets.tables import DatasetRow
 from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, Wait, Writing
 from service.models.tables import ModelRow
@@ -19,7 +20,7 @@ from service.resources import find, find_id, page, waits_out
 from service.work import needs
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
-HTML = "text/html"
+JSON, HTML = "application/json", "text/html"
 # The page shows names and rows that users chose. It stands alone: whatever it would fetch or run is not its own.
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
@@ -116,10 +117,10 @@ async def show_report(
     services: ServicesOf,
     caller: CallerOf,
     wait: Wait = None,
-    accept: Annotated[str, Header(description="application/json, or text/html for a page that stands alone.")] = "",
+    accept: Annotated[str | None, Header(description=f"{JSON}, or {HTML} for a page that stands alone.")] = None,
 ) -> Response:
     """One report by id or name; with `wait` once it is ready or failed."""
-    as_page = prefers(accept, HTML, "application/json")
+    media_type = preferred(accept, (JSON, HTML))
 
     def read() -> tuple[ReportRow, Report]:
         with services.database.reading() as session:
@@ -128,7 +129,7 @@ async def show_report(
 
     longest = services.settings.limits.wait_seconds
     row, seen = await waited(request, read, lambda it: it[1].state in operations.SETTLED, wait, longest)
-    if as_page:
+    if media_type == HTML:
         stored_page = services.storage.read(operations.page_key_of(row))
         return StreamingResponse(stored_page, headers=PAGE_HEADERS, media_type=f"{HTML}; charset=utf-8")
     return JSONResponse(shown(seen), headers={"Vary": "Accept"})

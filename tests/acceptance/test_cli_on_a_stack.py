@@ -55,7 +55,3 @@ def test_from_a_bundle_to_verified_files(run, tmp_path: Path) -> None:
     assert "can be retried" in run("jobs", "retry", "cli-job", status=1)
     run("jobs", "delete", "cli-job")
     assert "error: " in run("jobs", "show", "cli-job", status=1)
-
-
-def test_what_is_to_come_says_so(run) -> None:
-    assert "part of this release" in run("report", "m", "d", status=1)

@@ -296,8 +296,9 @@ def test_the_page_is_sent_to_who_would_see_it(client, model, dataset, create, wo
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"
         assert "default-src 'none'" in page.headers["Content-Security-Policy"]
         assert "script" not in page.headers["Content-Security-Policy"]
-    for accept in ("*/*", "application/json", "application/json, text/html;q=0.5", "", "text/html;q=x, */*"):
+    for accept in ("*/*", "application/json", "application/json, text/html;q=0.5", ""):
         assert client.get(address, headers={"Accept": accept}).json()["id"] == made["id"]
+    assert client.get(address, headers={"Accept": "image/png"}).status_code == 406
 
 
 def test_what_a_report_at_work_needs_is_in_use(client, model, dataset, create, worker):
