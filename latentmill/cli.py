@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from latentmill import __version__
-from latentmill.commands import datasets, export, fits, generate, jobs, models, preview, processes
+from latentmill.commands import datasets, export, fits, generate, jobs, models, processes
 from latentmill.commands.console import print_error
 from latentmill.errors import LatentmillError
 
@@ -57,7 +57,6 @@ app.command(rich_help_panel=DATA, cls=export.Verbatim)(export.export)
 app.command(rich_help_panel=ROWS)(fits.fit)
 app.add_typer(fits.app, name="fits", rich_help_panel=ROWS)
 app.command(rich_help_panel=ROWS)(fits.report)
-app.command(rich_help_panel=ROWS)(preview.preview)
 app.command(rich_help_panel=ROWS)(generate.generate)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=ROWS)
 app.command(rich_help_panel=ROWS)(jobs.download)

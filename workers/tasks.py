@@ -29,6 +29,12 @@ def fit_posterior(task: Any, item_id: str) -> None:
     task.app.workshop.perform(item_id)
 
 
+@shared_task(bind=True, name="latentmill.report")
+def measure_candidates(task: Any, item_id: str) -> None:
+    """Measure the candidates of a report and recommend one."""
+    task.app.workshop.perform(item_id)
+
+
 @shared_task(bind=True, name="latentmill.shard")
 def generate_shard(task: Any, item_id: str) -> None:
     """Generate one range of a job's rows."""

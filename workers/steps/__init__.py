@@ -9,6 +9,7 @@ from service.work import Claim
 from workers.steps.fits import encode, fit
 from workers.steps.jobs import finalize, make_shard
 from workers.steps.previews import show_preview
+from workers.steps.reports import report
 from workers.steps.step import Check
 from workers.steps.uploads import inspect_model, read_upload
 
@@ -20,6 +21,7 @@ STEPS: dict[str, Callable[[Workshop, Claim, Check], None]] = {
     "read": read_upload,
     "encode": encode,
     "fit": fit,
+    "report": report,
     "shard": make_shard,
     "finalize": finalize,
     "preview": show_preview,

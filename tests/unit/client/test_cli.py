@@ -10,7 +10,9 @@ import textwrap
 import time
 
 import pytest
+from typer.testing import CliRunner
 
+from latentmill import cli
 from latentmill.commands.export import HOW
 from latentmill.errors import InvalidRequest, NotAuthenticated, NotInstalled, NotYet
 from latentmill.processes import require
@@ -23,7 +25,6 @@ VERBS = [
     *(f"fits {verb}" for verb in ("list", "show", "delete")),
     "fit",
     "report",
-    "preview",
     "generate",
     *(f"jobs {verb}" for verb in ("list", "show", "watch", "cancel", "retry", "delete")),
     "download",
@@ -36,6 +37,24 @@ VERBS = [
     *(f"keys {verb}" for verb in ("create", "list", "revoke")),
 ]
 MODEL = {"object": "model", "id": "mdl_1", "name": "m", "state": "ready", "error": None, "warnings": ["odd head"]}
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run the command line against nothing."""
+    for name in ("LATENTMILL_URL", "LATENTMILL_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LATENTMILL_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(cli.app, [str(word) for word in arguments])
+
+
+@pytest.fixture
+def run_on_peer(run, peer, monkeypatch):
+    """Run the command line against the peer."""
+    monkeypatch.setenv("LATENTMILL_URL", peer.url)
+    monkeypatch.setenv("LATENTMILL_API_KEY", "lm_k1_secret")
+    return run
 
 
 @pytest.mark.parametrize("verb", VERBS)
