@@ -55,3 +55,20 @@ def test_from_a_bundle_to_verified_files(run, tmp_path: Path) -> None:
     assert "can be retried" in run("jobs", "retry", "cli-job", status=1)
     run("jobs", "delete", "cli-job")
     assert "error: " in run("jobs", "show", "cli-job", status=1)
+
+
+def test_labels_and_sampled_rows(run, tmp_path: Path) -> None:
+    """A fit by label, counts on the command line, and a row's label in the file."""
+    random = np.random.default_rng(6)
+    np.save(tmp_path / "rows.npy", random.integers(0, 17, (400, 8, 8)).astype(np.float32) / 16)
+    np.save(tmp_path / "labels.npy", np.repeat(["day", "night"], [300, 100]))
+    run("models", "add", BUNDLE, "--name", "cli-labels")
+    run("datasets", "add", tmp_path / "rows.npy", "--labels", tmp_path / "labels.npy", "--name", "cli-labelled")
+    run("fit", "cli-labels", "cli-labelled", "--family", "gaussian", "--by-label", "--name", "cli-by-label")
+    words = ["generate", "cli-labels", "--strategy", "aggregate", "--fit", "cli-by-label", "--rows", "40"]
+    for labels, night in (("night=31,day=9", 31), ("as_fitted", 10), ("balanced", 20)):
+        run(*words, "--labels", labels, "--output", "sample", "--out", tmp_path / labels)
+        with np.load(tmp_path / labels / "data-00000-of-00001.npz") as shard:
+            assert (shard["labels"] == "night").sum() == night
+            assert set(np.unique(shard["rows"])) == {0, 255}
+    assert "noon" in run(*words, "--labels", "noon=40", status=1)

@@ -8,8 +8,9 @@ from scipy import stats
 
 from latentmill.errors import Internal, InvalidLabels, InvalidRequest, ModelMismatch, NotReady
 from latentmill.specs import Aggregate, Auto, LabelCounts, Mixture, Posterior, Prior, VaeManifest
+from latentmill.specs.bundle import MixturePrior
 from tests.numerics.planted import encoding_of
-from workers.posteriors import Density, Encoding, density_of, standard_normal
+from workers.posteriors import Density, Encoding, declared_prior, density_of, standard_normal
 from workers.randomness import Stream, normals, uniforms
 from workers.sampling import LatentSource, open_strategy
 
@@ -99,6 +100,25 @@ def test_latents_are_the_densitys_map_of_the_noise() -> None:
     ).latents(0, 10)
     np.testing.assert_array_equal(prior.latents, (2 * normals(5, Stream.LATENTS, 0, 10, SIZE)).astype(np.float32))
     assert prior.labels is None
+
+
+def test_a_learned_prior_keeps_its_means_at_every_temperature() -> None:
+    """A mixture that the bundle declares is drawn from as a fit is: the temperature widens its components alone."""
+    model = manifest().model_copy(update={"prior": MixturePrior()})
+    parameters = {
+        "weights": np.array([0.3, 0.7]),
+        "means": np.array([[-9.0] * SIZE, [9.0] * SIZE]),
+        "variances": np.ones((2, SIZE)),
+    }
+    cool, usual = (
+        open_strategy(
+            Prior(temperature=t), seed=1, rows=2_000, manifest=model, density=declared_prior(model, parameters)
+        ).latents(0, 2_000).latents
+        for t in (0.1, 1.0)
+    )  # fmt: skip
+    centre = np.where(cool > 0, 9.0, -9.0)
+    np.testing.assert_allclose(cool - centre, 0.1 * (usual - centre), atol=1e-5)
+    assert stats.binomtest(int((cool[:, 0] > 0).sum()), 2_000, 0.7).pvalue > 1e-4
 
 
 def test_a_job_draws_other_noise_than_the_fit_learned_from() -> None:
