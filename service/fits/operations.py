@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from latentmill.errors import Gone, InvalidLabels, NotReady, NotYet, Problem
+from latentmill.errors import Gone, InvalidLabels, NotReady, Problem
 from latentmill.specs import Family, FitRequest, VaeManifest
 from service import work
 from service.database import ROW_LOCK, database_now, new_id
@@ -23,7 +23,6 @@ from service.work import Claim, needs
 
 FAMILY: TypeAdapter[Family] = TypeAdapter(Family)
 SETTLED = frozenset({"ready", "failed"})
-FAMILIES_TO_COME = frozenset({"flow"})
 HOLDS_ROWS = frozenset({"empirical"})
 
 
@@ -48,7 +47,6 @@ class FitWork:
 
 def create(session: Session, tenant_id: str, request: FitRequest) -> tuple[FitRow, bool]:
     """The fit that is asked for, and whether it is begun now."""
-    _refuse_what_is_to_come(request)
     model = find_needed(session, ModelRow, tenant_id, request.model, pointer="/model", lock=True)
     dataset = find_needed(session, DatasetRow, tenant_id, request.dataset, pointer="/dataset", lock=True)
     encodings.check_pair(model, dataset)
@@ -206,11 +204,6 @@ def _check_labels(request: FitRequest, dataset: DatasetRow) -> None:
             f'{dataset.id} has no labels to fit by; upload it with labels, or take "by_label": false.',
             pointer="/by_label",
         )
-
-
-def _refuse_what_is_to_come(request: FitRequest) -> None:
-    if request.family.kind in FAMILIES_TO_COME:
-        raise NotYet(f"The family {request.family.kind!r} is not part of this release.", pointer="/family/kind")
 
 
 def _delete(session: Session, row: FitRow) -> list[str]:

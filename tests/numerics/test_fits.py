@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentmill.errors import DataError, LimitExceeded, NotYet
-from latentmill.specs import Flow, Gaussian, Mixture
+from latentmill.errors import DataError, LimitExceeded
+from latentmill.specs import Gaussian, Mixture
 from tests.numerics.planted import encoding_of, fitted, matched, shifted
 from workers.posteriors import Encoding, density_of
 from workers.posteriors.mixture import mixture_density
@@ -263,7 +263,6 @@ def test_progress_rises_to_one_and_a_stop_is_obeyed() -> None:
         (encoding_of(np.zeros((4, 4_097)), 1.0), FULL, LimitExceeded, "at most 4,096 latent values"),
         (encoding_of(np.zeros((4, 4_097)), 1.0), Mixture(components=1), LimitExceeded, "at most 4,096"),
         (encoding_of(np.random.default_rng(0).random((20, 2)), 0.1), Mixture(components=19), DataError, "19 .* for 18"),
-        (matched(100, 2), Flow(), NotYet, "flow"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_fitted_is_refused_with_a_way_out(

@@ -167,7 +167,7 @@ def test_a_rejected_dataset_is_not_ready(client, model, upload, worker):
     ("change", "status", "pointer"),
     [
         ({"by_label": True}, 422, "/by_label"),
-        ({"family": {"kind": "flow"}}, 501, "/family/kind"),
+        ({"family": {"kind": "flow", "transforms": 0}}, 422, "/family/transforms"),
         ({"family": {"kind": "empirical", "components": 0}}, 422, "/family/components"),
         ({"family": {"kind": "empirical", "bandwidth": 0}}, 422, "/family/bandwidth"),
         ({"family": {"kind": "normal"}}, 422, "/family"),

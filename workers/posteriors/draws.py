@@ -29,14 +29,14 @@ def repeated_draws(
         yield block, mean[:, None, :] + std[:, None, :] * noise, noise
 
 
-def training_draws(encoding: Encoding, rows: Rows, columns: Rows, count: int, *, seed: int) -> Floats:
-    """`count` draws (count, len(columns)) around `rows` in turn: each copy of a row has noise of its own."""
+def training_draws(encoding: Encoding, rows: Rows, columns: Rows, count: int, *, seed: int, first: int = 0) -> Floats:
+    """Draws number `first` and on, (count, len(columns)), around `rows` in turn: each copy of a row has own noise."""
     drawn = np.empty((count, len(columns)))
     step = _whole_blocks(encoding.latent_size)
-    for first in range(0, count, step):
-        block = np.arange(first, min(first + step, count))
-        mean, std = posteriors_at(encoding, rows[block % len(rows)])
-        noise = normals(seed, Stream.FIT_DRAWS, first, len(block), encoding.latent_size)
+    for start in range(0, count, step):
+        block = np.arange(start, min(start + step, count))
+        mean, std = posteriors_at(encoding, rows[(first + block) % len(rows)])
+        noise = normals(seed, Stream.FIT_DRAWS, first + start, len(block), encoding.latent_size)
         drawn[block] = (mean + std * noise)[:, columns]
     return drawn
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from latentmill.errors import NotYet
 from latentmill.specs import Family
 from workers.posteriors.density import Density
 from workers.posteriors.empirical import empirical_density
 from workers.posteriors.empirical_fit import learn_empirical
+from workers.posteriors.flow import flow_density
+from workers.posteriors.flow_fit import learn_flow
 from workers.posteriors.gaussian import gaussian_density
 from workers.posteriors.gaussian_fit import learn_gaussian
 from workers.posteriors.labelled import LABEL_WEIGHTS, labelled_density
@@ -21,25 +22,23 @@ LEARNERS: dict[str, Callable[[Any, Material, Progress], Learned]] = {
     "gaussian": learn_gaussian,
     "mixture": learn_mixture,
     "empirical": learn_empirical,
+    "flow": learn_flow,
 }
 DENSITIES: dict[str, Callable[[Mapping[str, NDArray[Any]]], Density]] = {
     "gaussian": gaussian_density,
     "mixture": mixture_density,
     "empirical": empirical_density,
+    "flow": flow_density,
 }
 
 
 def learn(family: Family, material: Material, progress: Progress) -> Learned:
     """`family` fitted to `material`."""
-    if family.kind not in LEARNERS:
-        raise NotYet(f"The family {family.kind} is part of the contract, but not of this release.", pointer="/family")
     return LEARNERS[family.kind](family, material, progress)
 
 
 def density_of(family: Family, parameters: Mapping[str, NDArray[Any]]) -> Density:
     """The density of a fit: of a fit by label, where weights of labels are among the parameters."""
-    if family.kind not in DENSITIES:
-        raise NotYet(f"Fits of the family {family.kind} are part of the contract, but not of this release.")
     if LABEL_WEIGHTS in parameters:
         return labelled_density(parameters, DENSITIES[family.kind])
     return DENSITIES[family.kind](parameters)
