@@ -9,10 +9,11 @@ from scipy import stats
 from latentmill.specs import Gaussian, Mixture
 from tests.numerics.planted import encoding_of, fitted, matched
 from tests.numerics.test_moments import shrinkage_by_loops
-from workers.posteriors import Encoding
+from workers.posteriors import Encoding, standard_normal
 from workers.posteriors.draws import repeated_draws
 from workers.posteriors.estimate import grouped_mean
-from workers.posteriors.gain import paired_gain
+from workers.posteriors.gain import paired_gain, row_log_densities
+from workers.posteriors.gaussian import DiagonalGaussian
 from workers.posteriors.mixture import mixture_density
 from workers.posteriors.mixture_fit import fewest_within_error
 from workers.posteriors.split import rows_of_share, split_rows
@@ -78,6 +79,21 @@ def test_errors_are_those_of_groups() -> None:
     groups = generator.permutation(np.repeat([5, 8, 2, 11], [1, 4, 20, 15]))
     total = sum(((values - values.mean())[groups == group].sum()) ** 2 for group in (5, 8, 2, 11))
     assert grouped_mean(values, groups).standard_error == pytest.approx((4 / 3 * total) ** 0.5 / 40, rel=1e-12)
+
+
+def test_errors_of_gains_are_as_large_as_what_they_stand_for() -> None:
+    """400 samples of 60 rows, each twice: the spread of gains is the stated error within 4 of its own errors (14 %)."""
+    generator = np.random.default_rng(8)
+    density, prior = DiagonalGaussian(np.full(2, 0.5), np.full(2, 1.5)), standard_normal(2)
+    gains = []
+    for seed in range(400):
+        encoding = encoding_of((0.5 + generator.standard_normal((60, 2))).repeat(2, axis=0), 0.7)
+        scores = row_log_densities(
+            [density, prior], encoding, np.arange(120), seed=seed, stream=Stream.HOLDOUT_DRAWS, check=lambda: None
+        )
+        gains.append(paired_gain(*scores, np.arange(60).repeat(2)))
+    stated = np.sqrt(np.mean([gain.standard_error**2 for gain in gains]))
+    assert 0.86 < stated / np.std([gain.value for gain in gains]) < 1.16
 
 
 def test_components_are_chosen_by_errors_of_groups() -> None:

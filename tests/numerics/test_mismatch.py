@@ -137,6 +137,16 @@ def test_a_mixture_prior_of_one_component_is_a_gaussian() -> None:
     assert fitted(encoding, Gaussian(), prior=diagonal).diagnostics["gaussian_kl"] == pytest.approx(expected, abs=0.1)
 
 
+def test_copies_under_two_labels_are_left_out_together() -> None:
+    """Left in, the copy would be the row itself, and a matched encoder would be told to lie nats from its prior."""
+    plain = matched(500, 8)
+    arrays = [array.repeat(2, axis=0) for array in (plain.mean, plain.std, plain.row_digests)]
+    labels = np.tile(np.array([0, 1], dtype=np.int32), 500)
+    found = fitted(Encoding(arrays[0], arrays[1], labels, arrays[2], ("a", "b")), Gaussian()).diagnostics
+    assert found["leave_one_out"]["value"] < 0
+    assert_close(estimate(found["marginal_kl"]), 0.0)
+
+
 def test_nothing_held_out_leaves_zero_and_leave_one_out() -> None:
     found = fitted(shifted(4_000)[0], Gaussian(), holdout=0.0).diagnostics
     assert found["gain"] is found["gaussian_gain"] is found["negentropy"] is None

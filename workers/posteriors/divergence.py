@@ -66,14 +66,14 @@ class Measurer:
         learned = next(rows for rows in (split.fit, split.training, split.holdout) if len(rows))
         rows = np.sort(np.concatenate([split.holdout, split.training]))
         information = information_of(
-            self.encoding, learned, split.groups, self.baseline, seed=self.seed,
+            self.encoding, learned, self.baseline, seed=self.seed,
             limit=max(1, round(share * MAX_ROWS)), first_draw=first_draw, check=self.check,
         )  # fmt: skip
         marginals = marginals_of(self.prior)
         none = np.full(self.encoding.latent_size, np.nan)
         return Divergence(
             rows=len(rows),
-            rate=self._rate(split, measured),
+            rate=self.rate(split, measured),
             information=information,
             gaussian_kl=self._gaussian_kl(rows, measured),
             marginals=none
@@ -81,8 +81,8 @@ class Measurer:
             else marginal_kls(self.encoding, rows, measured.rate, marginals, check=self.check),
         )
 
-    def _rate(self, split: Split, measured: Measurement) -> Estimate | None:
-        """mean KL(q(z|x) || p): exact for N(0, I), by draws for other priors."""
+    def rate(self, split: Split, measured: Measurement) -> Estimate | None:
+        """mean KL(q(z|x) || p): exact for N(0, I), by draws for other priors, which those of other rows share."""
         if self.prior is None or not measured.has_std:
             return None
         if is_standard_normal(self.prior):
@@ -114,7 +114,8 @@ def as_gaussian(prior: Density | None) -> FullGaussian | DiagonalGaussian | None
 def average(parts: Sequence[Divergence], weights: Floats) -> Divergence:
     """sum_y w_y of each quantity, as for a conditional model; a quantity that one label lacks is not there.
 
-    But for leave-one-out: where a label has none, 0 is the lower bound that it has.
+    But for leave-one-out: where a label has none, 0 is the lower bound that it has. The error of a rate by draws is not
+    that of the average, as labels share their noise: take the rate of all rows.
     """
     left_out = [part.information.leave_one_out for part in parts]
     bounds = [Estimate(0.0, 0.0) if bound is None else bound for bound in left_out]

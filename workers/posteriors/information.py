@@ -47,7 +47,6 @@ class Information:
 def information_of(
     encoding: Encoding,
     rows: Rows,
-    groups: NDArray[np.int64],
     baseline: Density | None,
     *,
     seed: int,
@@ -59,15 +58,17 @@ def information_of(
 
     I = mean_m a_m, a_m = ln q(z_m|x_m) - ln q_n(z_m), q_n the mean of the n posteriors (Hoffman and Johnson, 2016); the
     sampled entropy varies with q_n and cancels: the error is about a third of that with the closed form. q_-m leaves
-    out the whole group of row m (`groups` (N,) numbers identical rows), for a copy would be the row itself. More than
-    2^22 / D rows are not taken. Without noise I is the entropy of the codes: ln n where all differ. With noise for some
-    values only there is no density, and no I. `first_draw` numbers the noise: calls that share none are independent.
+    out all rows that are identical to row m, whatever their labels, for a copy would be the row itself; errors take
+    identical rows together. More than 2^22 / D rows are not taken. Without noise I is the entropy of the codes: ln n
+    where all differ. With noise for some values only there is no density, and no I. `first_draw` numbers the noise:
+    calls that share none are independent.
     """
     n = min(len(rows), limit, max(1, MAX_VALUES // encoding.latent_size))
     if n == 0:
         return Information(None, 0.0, None)
     subset = rows[permuted_position(seed, Stream.INFORMATION_ROWS, len(rows), np.arange(n))]
-    order = np.argsort(groups[subset], kind="stable")
+    groups = _groups(encoding.row_digests[subset])
+    order = np.argsort(groups, kind="stable")
     mean, std = posteriors_at(encoding, subset[order])
     if not np.all(std > 0):
         codes = None if np.any(std > 0) else Estimate(_entropy_of_codes(mean), 0.0)
@@ -77,7 +78,7 @@ def information_of(
     drawn = place[:MAX_DRAWS]
     noise = normals(seed, Stream.INFORMATION_DRAWS, first_draw, len(drawn), encoding.latent_size)
     latents = mean[drawn] + std[drawn] * noise
-    grouped = groups[subset[order]]
+    grouped = groups[order]
     mine = grouped[drawn]
     own = np.stack([np.searchsorted(grouped, mine, "left"), np.searchsorted(grouped, mine, "right")], axis=1)
     rest, apart = log_sums_apart(latents, mean, std, own, check=check)
@@ -89,6 +90,12 @@ def information_of(
         left_out = grouped_mean(rest - np.log(others) - baseline.log_density(latents), mine)
     index_code = grouped_mean(told, mine) if np.any(others > 0) else Estimate(0.0, 0.0)  # copies tell nothing
     return Information(index_code, log(n), left_out)
+
+
+def _groups(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The number of each row's digest among those that differ, (n,)."""
+    words = np.ascontiguousarray(digests).view(np.dtype((np.void, digests.shape[1]))).reshape(-1)
+    return np.unique(words, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _entropy_of_codes(codes: Floats) -> float:

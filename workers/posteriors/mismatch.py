@@ -1,6 +1,7 @@
 """How far an aggregate posterior lies from the prior: the diagnostics of fits and of reports, in nats."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def mismatch_of(
     parts = {} if members is None else _parts(measurer, members, full=measured.all_rows.full)
     if parts:
         rows = np.array([part.rows for part in parts.values()], dtype=np.float64)
-        found = average(list(parts.values()), rows / rows.sum())
+        found = replace(average(list(parts.values()), rows / rows.sum()), rate=measurer.rate(split, measured))
     else:
         found = measurer.of(split, measured)
     normal = is_standard_normal(prior)

@@ -17,6 +17,8 @@ from workers.posteriors.measurement import Measurement, measure
 from workers.posteriors.moments import Moments
 from workers.posteriors.split import Split
 
+Rows = NDArray[np.int64]
+
 FULL, DIAGONAL = "gaussian moments", "diagonal moments"
 MAX_VALUES = 2**25  # of the covariances of all labels: 256 MiB
 
@@ -46,12 +48,22 @@ def members_of(encoding: Encoding, split: Split) -> dict[str, Split] | None:
     """The split of the rows of each label that is there, by the label's text; None without labels."""
     if encoding.labels is None or encoding.classes is None:
         return None
-    labels = np.asarray(encoding.labels)
-    members = {name: split.where(labels == number) for number, name in enumerate(encoding.classes)}
+    labels, count = np.asarray(encoding.labels), len(encoding.classes)
+    parts = [_by_label(rows, labels, count) for rows in (split.fit, split.tune, split.holdout)]
+    members = {
+        name: Split(fit=fit, tune=tune, holdout=holdout, groups=split.groups)
+        for name, fit, tune, holdout in zip(encoding.classes, *parts, strict=True)
+    }
     return {name: member for name, member in members.items() if len(member.training) + len(member.holdout)}
 
 
-def label_texts(encoding: Encoding, rows: NDArray[np.int64]) -> NDArray[np.str_] | None:
+def _by_label(rows: Rows, labels: NDArray[np.int32], count: int) -> list[Rows]:
+    """`rows` of each label number, in their order: one sort, however many labels there are."""
+    order = np.argsort(labels[rows], kind="stable")
+    return np.split(rows[order], np.searchsorted(labels[rows[order]], np.arange(1, count)))
+
+
+def label_texts(encoding: Encoding, rows: Rows) -> NDArray[np.str_] | None:
     """The labels of `rows`, (n,), by their text; None without labels."""
     if encoding.labels is None or encoding.classes is None:
         return None
