@@ -11,15 +11,22 @@ from pydantic import SecretStr
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from latentmill.errors import DataError
+from service.database import ROW_LOCK
 from service.fits import encodings
-from service.fits.tables import EncodingRow
+from service.fits.tables import EncodingRow, FitRow
 from service.jobs import operations, shards
 from service.jobs.states import lock
 from service.previews import operations as previews
+from service.reports import operations as reports
+from service.reports.tables import ReportRow
 from service.settings import BrokerSettings, DatabaseSettings, KeySettings, Settings
-from service.work import FenceLost
+from service.work import Claim, FenceLost
 from tests.service.conftest import serving
 from tests.service.steps import Server
+
+FAMILIES = [{"kind": "gaussian"}, {"kind": "mixture"}]
+REPORT = {"model": "digits", "dataset": "train", "candidates": FAMILIES}
 
 
 @pytest.fixture
@@ -127,6 +134,67 @@ def test_a_dataset_deleted_while_its_model_gets_ready_does_not_deadlock(client, 
             assert encodings.delete_of(session, dataset_id=dataset_of(session, encoding)) == []
         inspected.result(10)
     assert worker.items("encode") == []
+
+
+def test_the_last_fits_of_a_report_may_settle_together(client, model, dataset, worker):
+    made = client.post("/v1/reports", json=REPORT).json()
+    worker.encode()
+    taken = [worker.take("fit") for _ in made["candidates"][1:]]
+    together = Barrier(len(taken))
+
+    def give_up(claim: Claim) -> None:
+        together.wait(10)
+        with worker.server.database.writing() as session:
+            worker.outcomes.given_up(session, claim, DataError("too few rows").problem())
+
+    with ThreadPoolExecutor(len(taken)) as pool:
+        list(pool.map(give_up, taken))
+    assert len(worker.items("report")) == 1
+    asked = worker.report({"recommendation": None})
+    assert [candidate.error for candidate in asked.candidates] == [None, "too few rows", "too few rows"]
+    assert client.get(f"/v1/reports/{made['id']}").json()["state"] == "ready"
+    assert client.delete(f"/v1/reports/{made['id']}").status_code == 200
+
+
+def test_reports_that_begin_the_same_fits_anew_wait_for_each_other(client, model, dataset, worker):
+    client.post("/v1/reports", json=REPORT)
+    worker.encode()
+    for _ in FAMILIES:
+        worker.fail("fit", DataError("by chance"))
+    orders = [REPORT | {"candidates": order} for order in (FAMILIES, FAMILIES[::-1])] * 4
+    with ThreadPoolExecutor(len(orders)) as pool:
+        answers = list(pool.map(lambda body: client.post("/v1/reports", json=body), orders))
+    assert [answer.status_code for answer in answers] == [202] * len(orders)
+    assert len(worker.items("fit")) == len(FAMILIES)
+
+
+def test_a_fit_that_is_begun_anew_is_locked_after_its_encoding(client, model, dataset, worker):
+    body = {"model": "digits", "dataset": "train", "family": FAMILIES[0]}
+    fit = client.post("/v1/fits", json=body).json()["id"]
+    worker.encode()
+    worker.fail("fit", DataError("by chance"))
+    with ThreadPoolExecutor(1) as pool:
+        with worker.server.database.writing() as session:
+            session.execute(select(EncodingRow.id).with_for_update())
+            again = pool.submit(client.post, "/v1/fits", json=body)
+            assert waits_for_a_lock(worker.server)
+            # As a report does when its encoding gets ready; it raises where the other one holds the fit already.
+            session.execute(select(FitRow.id).where(FitRow.id == fit).with_for_update(nowait=True))
+        assert again.result(10).status_code == 202
+
+
+def test_a_report_deleted_while_its_fit_settles_does_not_deadlock(client, model, dataset, worker):
+    made = client.post("/v1/reports", json=REPORT | {"candidates": FAMILIES[:1]}).json()
+    worker.encode()
+    with ThreadPoolExecutor(1) as pool:
+        with worker.server.database.writing() as session:
+            session.get_one(ReportRow, made["id"], with_for_update=ROW_LOCK)
+            fitted = pool.submit(worker.fit)
+            assert waits_for_a_lock(worker.server)
+            reports.delete(session, worker.tenant_id, made["id"])
+        fitted.result(10)
+    assert client.get(f"/v1/fits/{made['candidates'][1]['fit']}").json()["state"] == "ready"
+    assert worker.items("report") == []
 
 
 def test_a_nul_in_a_reference_names_nothing(client, model, upload):
