@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from latentmill import __version__
-from latentmill.commands import datasets, export, fits, generate, jobs, models, processes
+from latentmill.commands import datasets, export, fits, generate, jobs, models, processes, reports
 from latentmill.commands.console import print_error
 from latentmill.errors import LatentmillError
 
@@ -56,7 +56,8 @@ app.add_typer(datasets.app, name="datasets", rich_help_panel=DATA)
 app.command(rich_help_panel=DATA, cls=export.Verbatim)(export.export)
 app.command(rich_help_panel=ROWS)(fits.fit)
 app.add_typer(fits.app, name="fits", rich_help_panel=ROWS)
-app.command(rich_help_panel=ROWS)(fits.report)
+app.command(rich_help_panel=ROWS)(reports.report)
+app.add_typer(reports.app, name="reports", rich_help_panel=ROWS)
 app.command(rich_help_panel=ROWS)(generate.generate)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=ROWS)
 app.command(rich_help_panel=ROWS)(jobs.download)

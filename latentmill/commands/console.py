@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from latentmill.columns import aligned
 from latentmill.errors import LatentmillError
 from latentmill.resources.resource import Resource
 
@@ -17,6 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")]
 
 COUNTS = frozenset({"rows", "bytes", "rows_used", "holdout_rows"})  # a seed is no count: it is typed again
+INTERRUPTED = 130  # the exit status after Ctrl-C
 HIDDEN = frozenset({"object", "urls"})  # of no use to someone at a terminal
 
 
@@ -71,9 +73,8 @@ def print_list(resources: Sequence[Resource], columns: Mapping[str, str], as_jso
         created = str(resource.data.get("created_at", ""))[:16].replace("T", " ")
         fields = (_cell(resource.data, path) for path in columns.values())
         lines.append([resource.id, resource.name or "", resource.state, *fields, created])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:  # a rich table would cut names to fit the terminal
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for line in aligned(lines):  # a rich table would cut names to fit the terminal
+        typer.echo(line)
 
 
 def print_warnings(resource: Resource) -> None:
@@ -97,6 +98,15 @@ def bytes_bar(what: str) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with _progress(*columns) as progress:
         progress.add_task(what, total=None)
+        yield progress
+
+
+@contextmanager
+def share_bar(what: str) -> Iterator[Progress]:
+    """A bar of how much is done, from 0 to 1; its only task is number 0."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    with _progress(*columns) as progress:
+        progress.add_task(what, total=1.0)
         yield progress
 
 

@@ -1,6 +1,5 @@
-"""`latentmill fit`, `latentmill fits` and `latentmill report`."""
+"""`latentmill fit` and `latentmill fits`."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -85,28 +84,6 @@ def fit(
         print_json(fitted.data)
     else:
         _print_fit(fitted, model)
-
-
-def report(
-    model: ModelReference,
-    dataset: DatasetReference,
-    reference: Annotated[str | None, typer.Option(help="A dataset that the VAE never saw.")] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Rows made by each candidate.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the page here, such as report.html.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure every strategy and recommend one."""
-    with Client() as client:
-        with spinner(f"measuring {model} on {dataset}"):
-            measured = client.reports.create(model, dataset, reference=reference, rows=rows, seed=seed).wait()
-        if out is not None:
-            say(f"wrote {measured.save(out)}")
-    if as_json:
-        print_json(measured.data)
-    else:
-        recommendation = measured.data["recommendation"]
-        Console().print(Text(f"{recommendation['strategy']}: {recommendation['reason']}"), soft_wrap=True)
 
 
 def family_of(family: FamilyName, components: str | None, covariance: str | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 
 from latentmill.client import Client
 from latentmill.commands.console import (
+    INTERRUPTED,
     AsJson,
     Limit,
     bytes_bar,
@@ -25,7 +26,6 @@ from latentmill.resources.dataset_folder import Verified, verify_dataset
 app = typer.Typer(help="Jobs: list, show, watch, cancel, retry, delete.", no_args_is_help=True)
 
 JobReference = Annotated[str, typer.Argument(metavar="JOB", help="Id or name.")]
-INTERRUPTED = 130
 
 
 @app.command("list")

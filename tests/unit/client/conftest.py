@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from typer.testing import CliRunner
 
+from latentmill import cli
 from latentmill.client import Client
 from latentmill.errors import LatentmillError
 
@@ -181,3 +183,21 @@ class Replies:
     json = staticmethod(json_reply)
     problem = staticmethod(problem_reply)
     job = staticmethod(job_document)
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run the command line against nothing."""
+    for name in ("LATENTMILL_URL", "LATENTMILL_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LATENTMILL_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(cli.app, [str(word) for word in arguments])
+
+
+@pytest.fixture
+def run_on_peer(run, peer, monkeypatch):
+    """Run the command line against the peer."""
+    monkeypatch.setenv("LATENTMILL_URL", peer.url)
+    monkeypatch.setenv("LATENTMILL_API_KEY", "lm_k1_secret")
+    return run

@@ -10,9 +10,7 @@ import textwrap
 import time
 
 import pytest
-from typer.testing import CliRunner
 
-from latentmill import cli
 from latentmill.commands.export import HOW
 from latentmill.errors import InvalidRequest, NotAuthenticated, NotInstalled, NotYet
 from latentmill.processes import require
@@ -25,6 +23,7 @@ VERBS = [
     *(f"fits {verb}" for verb in ("list", "show", "delete")),
     "fit",
     "report",
+    *(f"reports {verb}" for verb in ("list", "show", "delete")),
     "generate",
     *(f"jobs {verb}" for verb in ("list", "show", "watch", "cancel", "retry", "delete")),
     "download",
@@ -37,24 +36,6 @@ VERBS = [
     *(f"keys {verb}" for verb in ("create", "list", "revoke")),
 ]
 MODEL = {"object": "model", "id": "mdl_1", "name": "m", "state": "ready", "error": None, "warnings": ["odd head"]}
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path):
-    """Run the command line against nothing."""
-    for name in ("LATENTMILL_URL", "LATENTMILL_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LATENTMILL_DATA_DIR", str(tmp_path / "nothing"))
-    monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(cli.app, [str(word) for word in arguments])
-
-
-@pytest.fixture
-def run_on_peer(run, peer, monkeypatch):
-    """Run the command line against the peer."""
-    monkeypatch.setenv("LATENTMILL_URL", peer.url)
-    monkeypatch.setenv("LATENTMILL_API_KEY", "lm_k1_secret")
-    return run
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -113,8 +94,8 @@ def test_a_problem_is_shown_with_its_fields(run_on_peer, peer, replies) -> None:
 
 
 def test_what_does_not_exist_yet_says_so(run_on_peer, peer, replies) -> None:
-    peer.first("POST /v1/reports", replies.problem(NotYet()))
-    result = run_on_peer("report", "m", "d")
+    peer.first("POST /v1/jobs", replies.problem(NotYet()))
+    result = run_on_peer("generate", "m", "--strategy", "prior", "--rows", "3")
     assert result.exit_code == 1
     assert "not of this release" in result.stderr
 
