@@ -97,10 +97,13 @@ def test_the_fit_is_recommended_with_its_evidence(report) -> None:
     assert (recommendation["candidate"], recommendation["evidence"]) == ("gaussian", "clear")
     assert recommendation["strategy"] == {"kind": "aggregate", "fit": "fit_1", "temperature": 1.0, "labels": None}
     prior, gaussian, failed = report.content["candidates"]
-    assert gaussian["chosen"] and not prior["chosen"]
+    assert gaussian["chosen"]
+    assert not prior["chosen"]
     assert gaussian["gain"]["value"] > 10 * gaussian["gain"]["standard_error"]
     assert prior["why_not"].startswith("loses")
-    assert failed["error"] and failed["quality"] is None and failed["gain"] is None
+    assert failed["error"]
+    assert failed["quality"] is None
+    assert failed["gain"] is None
 
 
 def test_rows_are_measured_against_both_references_and_the_floors(report) -> None:
