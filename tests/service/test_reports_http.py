@@ -3,6 +3,8 @@
 import pytest
 
 from latentmill.errors import DataError, InvalidBundle
+from service.datasets.tables import DatasetRow
+from service.reports.candidates import default_candidates, name_of
 from tests.service.steps import vae
 
 GAUSSIAN, MIXTURE = {"kind": "gaussian"}, {"kind": "mixture"}
@@ -65,40 +67,42 @@ def test_a_report_makes_its_fits_and_is_measured_when_they_are_settled(client, m
     assert (work.model_id, work.dataset.rows, work.reference) == (model, 100, None)
 
 
-def test_the_default_compares_every_family(model, dataset, create):
+def test_the_default_is_known_once_all_that_the_report_names_is_encoded(upload, worker, create, show):
+    upload("models", name="digits")
+    upload("datasets", name="train")
     made = create()
-    assert names(made) == ["prior", "gaussian", "mixture", "flow", "empirical"]
+    worker.inspect()
+    worker.read()
+    assert show(made)["candidates"] == []
+    worker.encode()
+    assert names(show(made)) == ["prior", "gaussian", "mixture", "flow", "empirical"]
 
 
 @pytest.mark.parametrize(
     ("changes", "labels", "wanted"),
     [
+        ({}, None, ["prior", "gaussian", "mixture", "flow", "empirical"]),
         ({"prior": {"kind": "none"}}, None, ["diagonal gaussian", "gaussian", "mixture", "flow", "empirical"]),
         ({"encoder": {"scale": "none"}}, None, ["prior", "gaussian", "mixture", "flow"]),
         ({"latent": {"shape": [1]}}, None, ["prior", "gaussian", "mixture", "empirical"]),
         ({"latent": {"shape": [20, 20]}}, None, ["prior", "gaussian", "diagonal mixture", "empirical"]),
         ({"latent": {"shape": [2000]}}, None, ["prior", "diagonal gaussian", "diagonal mixture", "empirical"]),
         (
-            {"labels": {"classes": ["0", "1"]}}, {"0": 1000, "1": 1000},
+            {"labels": {"classes": ["0", "1"]}}, [["0", 1000], ["1", 1000]],
             ["prior", "gaussian", "mixture", "flow", "empirical", "gaussian by label", "mixture by label"],
         ),
         (
-            {"labels": {"classes": ["0", "1"]}}, {"0": 1000, "1": 60},
+            {"labels": {"classes": ["0", "1"]}}, [["0", 1000], ["1", 60]],
             ["prior", "gaussian", "mixture", "flow", "empirical", "diagonal gaussian by label",
              "diagonal mixture by label"],
         ),
     ],
 )  # fmt: skip
-def test_the_default_follows_the_model(upload, worker, create, show, changes, labels, wanted):
-    upload("models", name="digits")
-    upload("datasets", name="train")
-    made = create()
-    assert made["candidates"] == []
-    worker.inspect(vae(**changes))
-    worker.read(labels=labels)
-    assert show(made)["candidates"] == [], "only once all that it names is encoded"
-    worker.encode()
-    assert names(show(made)) == wanted
+def test_the_default_follows_the_model(changes, labels, wanted):
+    found: list[str] = []
+    for candidate in default_candidates(vae(**changes), DatasetRow(label_counts=labels), 0.1):
+        found.append(name_of(candidate, None, found))
+    assert found == wanted
 
 
 def test_a_failed_fit_is_a_candidate_less(client, model, dataset, create, show, worker):
@@ -242,6 +246,7 @@ def test_every_request_makes_a_report_but_not_the_same_key_twice(client, model, 
 @pytest.mark.parametrize(
     ("changes", "status", "pointer", "says"),
     [
+        ({"wrong": 1}, 422, "/wrong", ""),
         ({"holdout": 0}, 422, "/holdout", "no rows to compare"),
         ({"holdout": 0.6}, 422, "/holdout", "0.5"),
         ({"rows": 19}, 422, "/rows", "20"),
@@ -256,23 +261,34 @@ def test_every_request_makes_a_report_but_not_the_same_key_twice(client, model, 
         ({"candidates": [GAUSSIAN | {"covariance": "round"}]}, 422, "/candidates/0/covariance", "diagonal"),
         ({"candidates": [{"family": {"kind": "normal"}}]}, 422, "/candidates/0/family", "gaussian"),
         ({"candidates": [{"kind": "prior", "labels": "balanced"}]}, 422, "/candidates/0", "leave labels out"),
+    ],
+)
+def test_a_request_that_is_none_names_its_field(client, changes, status, pointer, says):
+    check_refused(client.post("/v1/reports", json=asked(**changes)), status, pointer, says)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "pointer", "says"),
+    [
         ({"candidates": [{"family": GAUSSIAN, "by_label": True}]}, 422, "/candidates/0/by_label", "no labels"),
         ({"candidates": [{"kind": "aggregate", "fit": "f"}]}, 404, "/candidates/0/fit", "no fit"),
         ({"candidates": [{"kind": "posterior", "dataset": "d"}]}, 404, "/candidates/0/dataset", "no dataset"),
         ({"reference": "train"}, 422, "/reference", "itself"),
         ({"reference": "unknown"}, 404, "/reference", "unknown"),
         ({"model": "unknown"}, 404, "/model", "unknown"),
-        ({"wrong": 1}, 422, "/wrong", ""),
     ],
 )
-def test_a_bad_request_names_its_field(client, model, dataset, worker, changes, status, pointer, says):
-    refused = client.post("/v1/reports", json=asked(**changes))
+def test_a_request_for_what_does_not_fit_begins_nothing(client, model, dataset, worker, changes, status, pointer, says):
+    check_refused(client.post("/v1/reports", json=asked(**changes)), status, pointer, says)
+    assert client.get("/v1/reports").json()["data"] == []
+    assert worker.items("encode") == []
+
+
+def check_refused(refused, status, pointer, says):
     assert refused.status_code == status, refused.text
     (error,) = refused.json()["errors"]
     assert error["pointer"] == pointer
     assert says in error["message"]
-    assert client.get("/v1/reports").json()["data"] == []
-    assert worker.items("encode") == [], "a refused request begins nothing"
 
 
 @pytest.mark.parametrize(("field", "value"), [("seed", 1), ("holdout", 0.2)])
