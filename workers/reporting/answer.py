@@ -127,7 +127,8 @@ def _command(content: Mapping[str, Any], strategy: Mapping[str, Any] | None) -> 
 def _request(content: Mapping[str, Any], strategy: Mapping[str, Any] | None) -> str | None:
     if strategy is None:
         return None
-    body = {"model": _model(content), "strategy": strategy, "rows": EXAMPLE_ROWS}
+    told = {key: value for key, value in strategy.items() if value is not None}
+    body = {"model": _model(content), "strategy": told, "rows": EXAMPLE_ROWS}
     return json.dumps(body, ensure_ascii=False)
 
 

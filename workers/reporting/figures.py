@@ -50,9 +50,9 @@ def lookup(content: object, *path: str) -> Any:
 def digits_for(figures: Iterable[Figure | None]) -> int:
     """Digits after the point that suit a column: one or two of the middle error, or three in all of what has none."""
     known = [found for found in figures if found is not None]
-    if not known:
+    largest = max((abs(found.value) for found in known), default=0.0)
+    if largest == 0:
         return 2
-    largest = max(abs(found.value) for found in known)
     most = MAX_DIGITS if largest >= 0.1 else MAX_SMALL_DIGITS
     errors = sorted(error for error in (_spread(found) for found in known) if error > 0)
     if not errors:
@@ -118,8 +118,9 @@ def percent_with_error(found: Figure | None) -> str:
     """`97 % ± 2 %`."""
     if found is None:
         return NONE
-    error = "" if found.error is None else f" ± {percent(found.error)}"
-    return percent(found.value) + error
+    digits = 1 if found.error is not None and 0 < found.error < 0.005 else 0
+    error = "" if found.error is None else f" ± {percent(found.error, digits)}"
+    return percent(found.value, digits) + error
 
 
 def _spread(found: Figure) -> float:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workers.reporting.figures import NONE, THIN, Figure, digits_for, error_text, number
+from workers.reporting.figures import NONE, Figure, digits_for, error_text, number, percent
+
+SMALL_SHARE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Grid:
 def figure_cells(figures: Sequence[Figure | None], *, share: bool = False, digits: int | None = None) -> list[Cell]:
     """One column of figures, all with the same digits (those that suit their errors if None); shares as per cent."""
     if share:
-        return [_share_cell(found) for found in figures]
+        return _share_cells(figures)
     digits = digits_for(figures) if digits is None else digits
     return [
         Cell(NONE) if found is None else Cell(number(found.value, digits), error_text(found, digits))
@@ -64,8 +66,15 @@ def figure_cells(figures: Sequence[Figure | None], *, share: bool = False, digit
     ]
 
 
-def _share_cell(found: Figure | None) -> Cell:
-    if found is None:
-        return Cell(NONE)
-    error = "" if found.error is None else f"± {number(100.0 * found.error, 0)}"
-    return Cell(f"{number(100.0 * found.value, 0)}{THIN}%", error)
+def _share_cells(figures: Sequence[Figure | None]) -> list[Cell]:
+    """Shares as per cent, with a digit after the point where all their errors are small."""
+    errors = [found.error for found in figures if found is not None and found.error]
+    digits = 1 if errors and max(errors) < SMALL_SHARE else 0
+    return [
+        Cell(NONE)
+        if found is None
+        else Cell(
+            percent(found.value, digits), "" if found.error is None else f"± {number(100.0 * found.error, digits)}"
+        )
+        for found in figures
+    ]

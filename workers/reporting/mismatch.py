@@ -6,8 +6,17 @@ from math import exp
 from typing import Any
 
 from workers.reporting.figures import NONE, Figure, count, figure, finite, lookup, number, percent, with_error
+from workers.reporting.grid import Grid, Heading, Line, figure_cells
 
 LISTED_DIMENSIONS = 24
+_OF_LABELS: tuple[tuple[Heading, tuple[str, ...], int], ...] = (
+    (Heading("Rows"), ("rows",), 0),
+    (Heading("Marginal KL", "at least"), ("marginal_kl",), 2),
+    (Heading("Marginal KL", "at most"), ("marginal_kl", "upper"), 2),
+    (Heading("Mean KL", "R"), ("mean_kl",), 2),
+    (Heading("Mutual information"), ("index_code_mutual_information",), 2),
+    (Heading("KL of the Gaussian"), ("gaussian_kl",), 2),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,18 @@ def bracket_says(mismatch: Mapping[str, Any]) -> str:
     return f"How far the latents as a whole lie from the prior: what the choice of strategy can gain.{like}{shown}"
 
 
+def label_grid(mismatch: Mapping[str, Any]) -> Grid | None:
+    """One line per label of a conditional model; None for all others."""
+    labels = mismatch.get("per_label")
+    if not isinstance(labels, Sequence) or not labels:
+        return None
+    columns = [figure_cells([figure(lookup(one, *path)) for one in labels], digits=d) for _, path, d in _OF_LABELS]
+    lines = [
+        Line(str(lookup(one, "label")), tuple(cells)) for one, *cells in zip(labels, *columns, strict=True)
+    ]  # fmt: skip
+    return Grid("Label", tuple(heading for heading, _, _ in _OF_LABELS), tuple(lines))
+
+
 def quantities(mismatch: Mapping[str, Any]) -> list[Quantity]:
     """The rows of the mismatch table, in the order in which they explain each other."""
     return [*_rate(mismatch), *_gaussian(mismatch), *_units(mismatch)] if mismatch else []
@@ -86,6 +107,12 @@ def _rate(mismatch: Mapping[str, Any]) -> list[Quantity]:
         shown = f"{with_error(information, 2)} nats"
         says = f"How much of R tells which row it was. R minus this is the upper bound above.{near}"
         rows.append(Quantity("Index-code mutual information", shown, says))
+    if (about := figure(mismatch.get("label_information"))) is not None:
+        says = "How much of the gain comes from one density per label: what the latents tell of the label."
+        rows.append(Quantity("Information about the label", f"{with_error(about, 2)} nats", says))
+    if (bound := figure(mismatch.get("leave_one_out"))) is not None:
+        says = "A lower bound of the marginal KL without any fit; narrow posteriors make it useless."
+        rows.append(Quantity("Leave-one-out bound", f"{with_error(bound, 2)} nats", says))
     return rows
 
 
@@ -94,6 +121,10 @@ def _gaussian(mismatch: Mapping[str, Any]) -> list[Quantity]:
     if (repaired := finite(mismatch.get("gaussian_kl"))) is not None:
         says = "The part that one fitted Gaussian repairs, in closed form from the means and covariances."
         rows.append(Quantity("KL of the fitted Gaussian to the prior", f"{number(repaired, 2)} nats", says))
+    if (gained := figure(mismatch.get("gaussian_gain"))) is not None:
+        covariance = lookup(mismatch, "gaussian_gain", "covariance") or "full"
+        says = f"What the latents' mean and {covariance} covariance gain on held-out rows."
+        rows.append(Quantity("Gain of the moments", f"{with_error(gained, 2)} nats", says))
     if (rest := figure(mismatch.get("negentropy"))) is not None:
         upper = finite(mismatch.get("negentropy_upper"))
         most = "" if upper is None else f"; at most {number(upper, 2)}"

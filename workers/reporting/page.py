@@ -15,7 +15,7 @@ from workers.reporting.exhibits import Exhibits
 from workers.reporting.figures import count, lookup, number
 from workers.reporting.gallery import wall
 from workers.reporting.memory import memory_grid
-from workers.reporting.mismatch import bracket, bracket_says, quantities
+from workers.reporting.mismatch import bracket, bracket_says, label_grid, quantities
 from workers.reporting.scatter import points_of, scatter
 from workers.reporting.settings import request_text, settings_lines, subject, version_lines
 
@@ -49,6 +49,7 @@ def render_page(content: Mapping[str, Any], exhibits: Exhibits) -> str:
             bracket=bracket(mismatch),
             bracket_says=bracket_says(mismatch),
             quantities=quantities(mismatch),
+            labels=label_grid(mismatch),
             histograms=[(one, histogram_chart(one)) for one in exhibits.histograms],
             projection=None if exhibits.projection is None else projection_chart(exhibits.projection),
             has_prior=exhibits.projection is None or exhibits.projection.prior is not None,

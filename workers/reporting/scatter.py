@@ -2,29 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import expm1, floor, log1p, log10
 from typing import Any
 
 from markupsafe import Markup
 
+from workers.reporting.axis import Axis
 from workers.reporting.charts import (
     DATA_COLOUR,
-    FONT_SIZE,
     INK,
     MUTED,
     PRIOR_COLOUR,
     Spec,
     layer,
-    quantitative,
     shortened,
     svg,
 )
 from workers.reporting.comparison import baseline_text, candidates_of, chosen_of, gain_of, name_of, prior_of
 from workers.reporting.figures import Figure, figure, lookup, number
+from workers.reporting.labels import LETTER, LINE, Label, label_layers, placed
 
 LEVELS = {"reconstructions": "floor: reconstructions", "real": "real rows"}
-LETTER = 0.56 * FONT_SIZE  # width of a letter, about
-LINE = FONT_SIZE + 4
+LONGEST = 28  # letters of a label
+_INKS = {"prior": "#a84300", "chosen": "#005a8d", "other": INK, "marked": MUTED}
 _LOOKS: dict[str, Spec] = {
     "prior": {"shape": "diamond", "color": PRIOR_COLOUR, "fill": "white", "strokeWidth": 2.5, "size": 150},
     "chosen": {"shape": "circle", "color": DATA_COLOUR, "filled": True, "size": 190},
@@ -47,60 +46,6 @@ class Point:
     gain: Figure
     distance: Figure
     kind: str  # prior, chosen, other, marked
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """Numbers to pixels and back; logarithmic on both sides of 0 with `bend`, the number where it turns."""
-
-    low: float
-    high: float
-    pixels: float
-    bend: float | None = None
-
-    def at(self, value: float) -> float:
-        low, high = self._bent(self.low), self._bent(self.high)
-        return (self._bent(value) - low) / (high - low) * self.pixels
-
-    def back(self, pixel: float) -> float:
-        low, high = self._bent(self.low), self._bent(self.high)
-        bent = low + pixel / self.pixels * (high - low)
-        if self.bend is None:
-            return bent
-        return (1 if bent >= 0 else -1) * expm1(abs(bent)) * self.bend
-
-    def channel(self, field: str, title: str) -> Spec:
-        """The channel that shows these numbers with this axis."""
-        if self.bend is None:
-            return quantitative(field, [self.low, self.high], axis={"title": title, "tickCount": 6})
-        ticks = {"title": title, "format": "~g", "values": self._ticks(self.bend)}
-        bent = {"type": "symlog", "constant": self.bend}
-        return quantitative(field, [self.low, self.high], axis=ticks, scale=bent)
-
-    def _ticks(self, bend: float) -> list[float]:
-        """0, and 1 and 3 times the powers of ten beyond the bend."""
-        steps = [share * 10.0**power for power in range(floor(log10(bend)), 9) for share in (1.0, 3.0)]
-        return [0.0, *(step for step in steps if bend <= step <= self.high)]
-
-    def _bent(self, value: float) -> float:
-        if self.bend is None:
-            return value
-        return (1 if value >= 0 else -1) * log1p(abs(value) / self.bend)
-
-
-@dataclass(slots=True)
-class _Label:
-    text: str
-    x: float
-    y: float
-    right_aligned: bool
-    colour: str
-    bold: bool = False
-
-    @property
-    def span(self) -> tuple[float, float]:
-        width = LETTER * len(self.text)
-        return (self.x - width, self.x) if self.right_aligned else (self.x, self.x + width)
 
 
 def points_of(content: Mapping[str, Any]) -> tuple[list[Point], list[str]]:
@@ -135,8 +80,8 @@ def scatter(content: Mapping[str, Any], *, width: int, height: int) -> Markup | 
     layers = [
         *_floor_layers(floors, across, channels),
         _errors(points, across, up, channels),
+        *label_layers(_labels(points, floors, across, up), across, up, channels),
         *(_mark(point, across, channels) for point in points),
-        *_label_layers(_labels(points, floors, across, up), across, up, channels),
     ]
     return svg(layers, width=width, height=height)
 
@@ -197,75 +142,28 @@ def _mark(point: Point, across: Axis, channels: Channels) -> Spec:
     return layer(where, {"type": "point", "opacity": 1, **look}, **channels)
 
 
-def _labels(points: Sequence[Point], floors: Sequence[tuple[str, Figure]], across: Axis, up: Axis) -> list[_Label]:
-    colours = {"prior": "#a84300", "chosen": "#005a8d", "other": INK, "marked": MUTED}
-    longest = int(across.pixels / 2 / LETTER)
-    labels = []
-    for point in points:
-        pixel = across.at(_inside(point, across))
-        left = pixel > 0.62 * across.pixels
-        beyond = f" ({number(point.gain.value, 1)})" if point.gain.value < across.low else ""
-        name = shortened(point.name, longest - len(beyond))
-        labels.append(
-            _Label(
-                name + beyond, pixel + (-12 if left else 12), up.at(point.distance.value) + LINE * 0.7, left,
-                colours[point.kind], bold=point.kind == "chosen",
-            )
-        )  # fmt: skip
-    for name, level in floors:
-        labels.append(_floor_label(name, up.at(level.value) + LINE * 0.6, across, points, up))
-    return _apart(labels, up.pixels)
-
-
-def _floor_label(name: str, y: float, across: Axis, points: Sequence[Point], up: Axis) -> _Label:
-    """At the right end of its line, or where no candidate is in its way."""
-    ends = [_Label(name, across.pixels * share - 4, y, True, MUTED) for share in (1.0, 0.75, 0.5)]
+def _labels(points: Sequence[Point], floors: Sequence[tuple[str, Figure]], across: Axis, up: Axis) -> list[Label]:
+    """The winner's first: it gets the best place."""
     places = [(across.at(_inside(point, across)), up.at(point.distance.value)) for point in points]
-
-    def is_free(label: _Label) -> bool:
-        low, high = label.span
-        return not any(low - LINE < px < high + LINE and abs(py - label.y) < 1.5 * LINE for px, py in places)
-
-    return next((label for label in ends if is_free(label)), ends[-1])
-
-
-def _apart(labels: list[_Label], height: float) -> list[_Label]:
-    """Moves labels up, lowest first, until none covers another; what would leave the chart is moved down instead."""
-    placed: list[_Label] = []
-    for label in sorted(labels, key=lambda one: one.y):
-        wanted = label.y
-        while (hit := _covered(label, placed)) is not None and label.y < height:
-            label.y = hit.y + LINE
-        if label.y > height - LINE / 2:
-            label.y = wanted
-            while (hit := _covered(label, placed)) is not None:
-                label.y = hit.y - LINE
-        placed.append(label)
-    return placed
+    order = sorted(range(len(points)), key=lambda place: points[place].kind != "chosen")
+    wishes = [_wishes(points[place], *places[place], across) for place in order]
+    for name, level in floors:
+        y = up.at(level.value)
+        ends = [(share, side) for share in (1.0, 0.75, 0.5, 0.3) for side in (0.6, -0.6)]
+        wishes.append([Label(name, across.pixels * share - 4, y + side * LINE, True, MUTED) for share, side in ends])
+    return placed(wishes, places, across.pixels, up.pixels)
 
 
-def _covered(label: _Label, placed: Sequence[_Label]) -> _Label | None:
-    low, high = label.span
-    return next(
-        (one for one in placed if abs(one.y - label.y) < LINE - 1 and one.span[0] < high and low < one.span[1]), None
-    )
-
-
-def _label_layers(labels: Sequence[_Label], across: Axis, up: Axis, channels: Channels) -> list[Spec]:
+def _wishes(point: Point, x: float, y: float, across: Axis) -> list[Label]:
+    """Beside its mark, towards the middle of the chart rather than away from it, and not far above or below."""
+    beyond = f" ({number(point.gain.value, 1)})" if point.gain.value < across.low else ""
+    longest = min(LONGEST, int(across.pixels / 2 / LETTER)) - len(beyond)
+    text = shortened(point.name, longest) + beyond
+    sides = (True, False) if x > 0.62 * across.pixels else (False, True)
     return [
-        layer(
-            [{"x": across.back(label.x), "y": up.back(label.y), "text": label.text}],
-            {
-                "type": "text",
-                "align": "right" if label.right_aligned else "left",
-                "baseline": "middle",
-                "color": label.colour,
-                "fontWeight": "bold" if label.bold else "normal",
-            },
-            **channels,
-            text={"field": "text", "type": "nominal"},
-        )
-        for label in labels
+        Label(text, x + (-12 if left else 12), y + lines * LINE, left, _INKS[point.kind], point.kind == "chosen")
+        for lines in (0.6, -0.6, 1.5, -1.5, 2.4, -2.4, 3.3, -3.3)
+        for left in sides
     ]
 
 
