@@ -29,7 +29,7 @@ class Column:
 
     @property
     def missing_share(self) -> float:
-        return 1.0 - float(self.present.mean())
+        return float((~self.present).mean())
 
     def distance(self, reference: "Column") -> float | None:
         """Total variation of categories, or 1-Wasserstein in the reference's standard deviations; of what is there.

@@ -6,8 +6,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.diagnostics.discriminants import linear_scores, quadratic_scores
 from workers.diagnostics.features import checked_pair
-from workers.diagnostics.quadratic import quadratic_scores
 from workers.posteriors.estimate import Estimate
 from workers.randomness import Stream, permuted_position
 
@@ -61,14 +61,15 @@ def area_under_curve(positive: Floats, negative: Floats) -> Estimate:
 
 
 def _scores(features: Floats, generated: NDArray[np.bool_], judged: Floats) -> Floats:
-    """Scores of `judged` rows (m,) by two classifiers, each weighted by how well it does within the training rows.
+    """Scores of `judged` rows (m,) by three classifiers, each weighted by how well it does within the training rows.
 
-    Trees see what hides in one feature or a region; a quadratic form sees many small differences of variances and
-    correlations, to which trees are blind. Weights (AUC - 1/2)^2 come from two folds, scores are in units of theirs.
+    Trees see what hides in one feature or in a region; the two in closed form see many small differences of means, or
+    of variances and correlations, to which trees are blind. Weights (AUC - 1/2)^2 come from two folds, and scores are
+    in units of their deviation there. On planted differences the sum does as well as the best of the three alone.
     """
     total = np.zeros(len(judged))
     first = np.arange(len(features)) % 2 == 0  # rows and references both alternate
-    for learner in (_tree_scores, quadratic_scores):
+    for learner in (_tree_scores, linear_scores, quadratic_scores):
         own = np.empty(len(features))
         for fold in (first, ~first):
             own[fold] = learner(features[~fold], generated[~fold], features[fold])
