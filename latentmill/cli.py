@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from latentmill import __version__
-from latentmill.commands import datasets, export, fits, generate, jobs, models, processes, reports
+from latentmill.commands import datasets, export, fits, generate, jobs, models, preview, processes, reports
 from latentmill.commands.console import print_error
 from latentmill.errors import LatentmillError
 
@@ -58,6 +58,7 @@ app.command(rich_help_panel=ROWS)(fits.fit)
 app.add_typer(fits.app, name="fits", rich_help_panel=ROWS)
 app.command(rich_help_panel=ROWS)(reports.report)
 app.add_typer(reports.app, name="reports", rich_help_panel=ROWS)
+app.command(rich_help_panel=ROWS)(preview.preview)
 app.command(rich_help_panel=ROWS)(generate.generate)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=ROWS)
 app.command(rich_help_panel=ROWS)(jobs.download)

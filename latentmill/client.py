@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from latentmill.resources import Datasets, Fits, Jobs, Models, Reports
+from latentmill.resources import Datasets, Fits, Jobs, Models, Previews, Reports
 from latentmill.surroundings import find_service
 from latentmill.transport import JsonObject, Transport
 
@@ -31,6 +31,7 @@ class Client:
         self.fits = Fits(self._transport)
         self.reports = Reports(self._transport)
         self.jobs = Jobs(self._transport)
+        self.previews = Previews(self._transport)
 
     @property
     def url(self) -> str:

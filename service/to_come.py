@@ -12,7 +12,6 @@ from service.jobs.tables import JobRow
 from service.resources import find
 
 OF_A_JOB = {
-    ("GET", "/v1/jobs/{job}/rows"): "Reading rows of a job",
     ("GET", "/v1/jobs/{job}/archive"): "The archive of a job",
 }
 KEYLESS = {("GET", "/metrics"): "Metrics"}

@@ -50,6 +50,10 @@ class Job(Resource):
             if cursor is None:
                 return found
 
+    def rows(self, first: int = 0, count: int = 100) -> JsonObject:
+        """Committed rows from `first` on, at most 1,000 of them: `rows`, and beside them `labels` and `latents`."""
+        return self._transport.get_json(f"{self.address}/rows", first=first, count=count)
+
     def download(
         self,
         folder: str | PathLike[str],

@@ -15,7 +15,8 @@ from service.jobs.sources import RowWork, row_work_fields
 from service.jobs.tables import JobRow
 from service.models import operations as models
 from service.models.tables import ModelRow
-from service.previews.asking import Asked, check_media, rows_of_job, rows_of_strategy
+from service.previews.asking import JSON, Asked, check_media, rows_of_job, rows_of_strategy
+from service.previews.stored import StoredWork, stored_rows_of, stored_work_of
 from service.previews.tables import PreviewKind, PreviewRow, PreviewState
 from service.resources import stored
 from service.settings import Settings, WorkSettings
@@ -68,6 +69,12 @@ def begin(
     return add(session, tenant_id, asked, "decoded", media_type)
 
 
+def begin_reading(session: Session, tenant_id: str, job: str, first: int, count: int, settings: Settings) -> PreviewRow:
+    """As `begin`, of rows that are stored already."""
+    asked = stored_rows_of(session, tenant_id, job, first, count, settings.limits)
+    return add(session, tenant_id, asked, "stored", JSON)
+
+
 def add(session: Session, tenant_id: str, asked: Asked, kind: PreviewKind, media_type: str) -> PreviewRow:
     """The preview that is asked for, and its work item."""
     row = PreviewRow(
@@ -113,9 +120,11 @@ def give_up(session: Session, preview_id: str) -> Seen:
     return seen
 
 
-def preview_work_of(session: Session, claim: Claim) -> PreviewWork:
+def preview_work_of(session: Session, claim: Claim) -> PreviewWork | StoredWork:
     """What the claim is for. Raises FenceLost when nobody waits for it any more."""
     row = _queued(session, claim)
+    if row.kind == "stored":
+        return stored_work_of(session, row)
     model = session.get_one(ModelRow, row.model_id)
     job = session.get_one(JobRow, row.job_id) if row.job_id is not None else None
     return PreviewWork(

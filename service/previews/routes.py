@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -30,11 +30,27 @@ class Preview(BaseModel):
     seed: int
     output: str
     indices: list[int]
+    row_kind: str
+    dtype: str | None
     rows: list[Any]
     labels: list[str] | None
     latents: list[Any] | None
     execution: Execution
     warnings: list[str]
+
+
+class StoredRows(BaseModel):
+    """Rows of a job's committed shards, from `first` on."""
+
+    object: str
+    job: str
+    first: int
+    count: int
+    row_kind: str
+    dtype: str | None
+    rows: list[Any]
+    labels: list[str] | None
+    latents: list[Any] | None
 
 
 @router.post("/v1/previews", response_model=Preview, responses={200: {"content": {PNG: {}}}})
@@ -63,3 +79,24 @@ async def create_preview(
         await encoded(request, services, begun_id)
         begun_id, _ = await run_in_threadpool(begin, False)
     return await answered(request, services, begun_id)
+
+
+@router.get("/v1/jobs/{job}/rows", response_model=StoredRows)
+async def show_rows(
+    job: str,
+    request: Request,
+    services: ServicesOf,
+    caller: CallerOf,
+    first: Annotated[int, Query(ge=0, le=10**12, description="The number of the first row, counted from 0.")] = 0,
+    count: Annotated[int, Query(ge=1, description="How many rows; fewer come where the job ends.")] = 100,
+) -> Response:
+    """Rows of the committed shards of a job, as JSON; 409 where one of them is not committed."""
+
+    def begin() -> str:
+        with writing(services, caller, None) as transaction:
+            begun = operations.begin_reading(
+                transaction.session, caller.tenant_id, job, first, count, services.settings
+            )
+            return begun.id
+
+    return await answered(request, services, await run_in_threadpool(begin))

@@ -56,6 +56,21 @@ def test_a_preview_shows_the_very_rows_of_a_job(http, client, demo_model, datase
     assert alike["rows"] == seen["rows"]
 
 
+@pytest.mark.parametrize("format", ["npz", "parquet"])
+def test_rows_of_committed_shards_are_shown(client, demo_model, http, format) -> None:
+    body = {"strategy": {"kind": "prior"}, "rows": 300, "seed": 5, "shard_rows": 128, "include_latents": True}
+    job = client.jobs.create(demo_model, format=format, **body).wait()
+    answer = http.get(f"/v1/jobs/{job.id}/rows", params={"first": 120, "count": 150})
+    assert answer.status_code == 200, answer.text
+    shown = answer.json()
+    assert (shown["object"], shown["job"], shown["first"], shown["count"]) == ("rows", job.id, 120, 150)
+    ends = preview(http, job=job.id, indices=[120, 128, 269], include_latents=True)
+    for name in ("rows", "latents"):
+        assert [shown[name][place] for place in (0, 8, 149)] == ends[name]
+    assert np.array(shown["rows"]).shape == (150, 1, 8, 8)
+    assert len(http.get(f"/v1/jobs/{job.id}/rows", params={"first": 290}).json()["rows"]) == 10
+
+
 def test_a_warm_preview_is_there_at_once(http, demo_model) -> None:
     body = {"model": demo_model.id, "strategy": {"kind": "prior"}, "rows": 16, "seed": 1}
     preview(http, **body)

@@ -171,7 +171,7 @@ class Worker:
             finalizing.commit_finalize(session, taken, files=files)
         return asked
 
-    def preview(self, content: bytes = b"{}") -> previews.PreviewWork:
+    def preview(self, content: bytes = b"{}") -> Any:
         taken = self.take("preview")
         with self.server.database.writing() as session:
             asked = previews.preview_work_of(session, taken)

@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from latentmill.errors import DataError, NotAcceptable
+from latentmill.errors import DataError, Gone, NotAcceptable
 from service.accept import preferred
 from service.previews import operations
+from service.previews.stored import StoredWork
 from service.tables import PreviewRow
 from service.work import FenceLost
 from tests.service.steps import Worker, vae
@@ -209,6 +210,50 @@ def test_a_missing_encoding_is_begun_and_waited_for_a_little(asked, client, mode
     until_there(worker, "preview")
     assert worker.preview().encoding is not None
     assert waiting.result(10).status_code == 200
+
+
+def test_stored_rows_are_read_by_a_worker_from_committed_shards(client, model, worker):
+    job = client.post("/v1/jobs", json={"model": model, "strategy": PRIOR, "rows": 1000, "shard_rows": 300}).json()
+    rows = f"/v1/jobs/{job['id']}/rows"
+    worker.shard()
+    worker.shard(worker.take("shard"))
+    refused = client.get(rows, params={"first": 590, "count": 11})
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_ready")
+    assert "Rows 600 to 899" in refused.json()["detail"]
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(client.get, rows, params={"first": 290, "count": 20})
+        until_there(worker, "preview")
+        work = worker.preview(b"rows")
+        assert (waiting.result(10).status_code, waiting.result().content) == (200, b"rows")
+        assert isinstance(work, StoredWork)
+        assert [(part.first, part.stop) for part in work.parts] == [(290, 300), (0, 10)]
+        assert (work.first, work.format) == (290, "npz")
+        assert {part.key for part in work.parts} <= set(worker.stored_keys())
+
+        waiting = threads.submit(client.get, rows, params={"first": 10, "count": 20})
+        until_there(worker, "preview")
+        client.delete(f"/v1/jobs/{job['id']}")
+        held = worker.take("preview")
+        with pytest.raises(Gone), worker.server.database.writing() as session:
+            operations.preview_work_of(session, held)
+        with worker.server.database.writing() as session:
+            worker.outcomes.given_up(session, held, Gone(f"{job['id']} was deleted.").problem())
+        assert waiting.result(10).status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ({"first": 1000}, "/first"), ({"first": -1}, "/first"), ({"first": 10**13}, "/first"), ({"count": 0}, "/count"),
+        ({"count": 1001}, "/count"), ({"first": "x"}, "/first"),
+    ],
+)  # fmt: skip
+def test_rows_that_there_are_not_are_refused(client, stranger, model, worker, query, pointer):
+    job = client.post("/v1/jobs", json={"model": model, "strategy": PRIOR, "rows": 1000}).json()
+    refused = client.get(f"/v1/jobs/{job['id']}/rows", params=query)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert stranger.get(f"/v1/jobs/{job['id']}/rows").status_code == 404
+    assert client.get(f"/v1/jobs/{job['id']}/rows").json()["code"] == "not_ready"
 
 
 def test_previews_are_dropped_soon_also_those_that_nobody_took(asked, model, worker):

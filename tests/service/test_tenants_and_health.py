@@ -71,7 +71,6 @@ def test_the_document_describes_problems(server):
 @pytest.mark.parametrize(
     ("method", "path", "what"),
     [
-        ("GET", "/v1/jobs/job_1/rows?first=0", "rows"),
         ("GET", "/v1/jobs/job_1/archive", "archive"),
         ("GET", "/metrics", "Metrics"),
     ],

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from latentmill.specs import Execution, ImageRows
 from service.previews import operations as previews
+from service.previews.stored import StoredWork
 from service.work import Claim
 from workers.generation.preview import preview_rows
+from workers.rows import codec
 from workers.rows.pictures import picture_grid
+from workers.shards import ShardSchema
 from workers.shards.plain import plain_rows
+from workers.shards.reading import stored_rows
 from workers.steps.jobs import opened_source, plan_of
 from workers.steps.step import Check, executed_here
 
@@ -22,10 +26,10 @@ STORED_NOWHERE = "none"  # the format of rows that no file holds
 
 
 def show_preview(shop: Workshop, claim: Claim, check: Check) -> None:
-    """Rows of a strategy, or the very rows of a job."""
+    """Rows of a strategy, the very rows of a job, or rows that are stored already."""
     with shop.database.writing() as session:
         work = previews.preview_work_of(session, claim)
-    content = _decoded(shop, work, check)
+    content = _stored(shop, work, check) if isinstance(work, StoredWork) else _decoded(shop, work, check)
     with shop.database.writing() as session:
         previews.commit_preview(session, claim, content=content)
 
@@ -49,10 +53,27 @@ def _decoded(shop: Workshop, work: previews.PreviewWork, check: Check) -> bytes:
             "seed": work.seed,
             "output": work.request.output,
             "indices": work.indices,
+            "row_kind": rows.kind,
+            "dtype": None if schema.is_table else schema.rows[0].dtype.name,
             **plain_rows(schema, batch),
             "execution": execution.canonical(),
             "warnings": _warnings(work, execution),
         }
+    )
+
+
+def _stored(shop: Workshop, work: StoredWork, check: Check) -> bytes:
+    schema = ShardSchema.of(codec(work.manifest.rows).fields)
+    shown: dict[str, Any] = {"rows": [], "labels": None, "latents": None}
+    for part in work.parts:
+        check()
+        with shop.storage.as_file(part.key) as path:
+            read = stored_rows(work.format, path, schema, part.first, part.stop)
+        # A shard has labels and latents where all shards of its job have them.
+        shown = {name: (shown[name] or []) + values if values is not None else None for name, values in read.items()}
+    kind = {"row_kind": work.manifest.rows.kind, "dtype": None if schema.is_table else schema.rows[0].dtype.name}
+    return _json(
+        {"object": "rows", "job": work.job_id, "first": work.first, "count": len(shown["rows"]), **kind, **shown}
     )
 
 

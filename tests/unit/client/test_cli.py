@@ -24,6 +24,7 @@ VERBS = [
     "fit",
     "report",
     *(f"reports {verb}" for verb in ("list", "show", "delete")),
+    "preview",
     "generate",
     *(f"jobs {verb}" for verb in ("list", "show", "watch", "cancel", "retry", "delete")),
     "download",
