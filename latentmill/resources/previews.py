@@ -21,6 +21,7 @@ from latentmill.transport import JsonObject, Transport, json_of
 
 PATH = "/v1/previews"
 SUFFIXES = (".png", ".npz", ".json")
+SHOWN_INDICES = 8
 Array = NDArray[Any]
 
 
@@ -34,7 +35,8 @@ class Preview:
 
     def __repr__(self) -> str:
         whose = self.data["job"] or self.data["model"]
-        return f"<preview of {whose}: rows {', '.join(map(str, self.indices))}>"
+        more = ", ..." if len(self) > SHOWN_INDICES else ""
+        return f"<preview of {whose}: rows {', '.join(map(str, self.indices[:SHOWN_INDICES]))}{more}>"
 
     def __len__(self) -> int:
         return len(self.data["rows"])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from latentmill.errors import Problem
@@ -163,16 +163,14 @@ def mark_failed(session: Session, preview_id: str, problem: Problem) -> bool:
 def drop_old(session: Session, settings: WorkSettings) -> int:
     """Drop the previews that were answered, or whose client or service has long gone; how many."""
     old = select(PreviewRow).where(PreviewRow.created_at < database_time(-settings.keep_previews_seconds))
-    rows = session.execute(
-        old.order_by(PreviewRow.id).limit(AT_A_TIME).with_for_update(skip_locked=True, key_share=True)
-    ).scalars()
-    ids = []
+    due = old.order_by(PreviewRow.id).limit(AT_A_TIME).with_for_update(skip_locked=True, key_share=True)
+    rows = session.execute(due).scalars().all()
     for row in rows:
-        ids.append(row.id)
         if row.state == "queued":
             work.cancel_subject(session, subject_id=row.id)
-    session.execute(delete(PreviewRow).where(PreviewRow.id.in_(ids)).execution_options(synchronize_session=False))
-    return len(ids)
+        session.delete(row)
+    session.flush()
+    return len(rows)
 
 
 def _queued(session: Session, claim: Claim) -> PreviewRow:

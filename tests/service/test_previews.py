@@ -153,6 +153,7 @@ def job_reason(client: httpx.Client, job: str) -> str:
         ({"model": "new"}, None, 409, "/model"),
         ({"strategy": {"kind": "aggregate", "fit": "none"}}, None, 404, "/strategy/fit"),
         ({"strategy": {"kind": "prior", "labels": {"counts": {"0": 3}}}}, None, 422, "/strategy/labels"),
+        ({"strategy": {"kind": "auto", "dataset": "none"}}, None, 404, "/strategy/dataset"),
         ({"nonsense": 1}, None, 422, "/nonsense"),
         ({"model": "series"}, PNG, 406, "/model"),
         ({"model": "series", "rows": 64}, None, 422, "/indices"),
@@ -187,6 +188,17 @@ def test_a_worker_that_is_too_late_publishes_nothing(client, model, worker, aske
     assert waiting.result(10).status_code == 503
     with pytest.raises(FenceLost), worker.server.database.writing() as session:
         operations.commit_preview(session, held, content=b"late")
+
+
+def test_a_client_that_has_gone_leaves_no_work_behind(client, model, worker):
+    began = time.monotonic()
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/v1/previews", json=body(), timeout=0.2)
+    while not worker.items("preview", "cancelled"):
+        assert time.monotonic() - began < 5
+        time.sleep(0.02)
+    item = worker.items("preview", "cancelled")[0]
+    assert (item.finished_at - item.created_at).total_seconds() < 1.4, "sooner than without a worker"
 
 
 def test_an_error_of_the_worker_is_the_answer(asked, model, worker):
