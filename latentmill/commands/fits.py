@@ -23,6 +23,7 @@ from latentmill.resources import Fit
 app = typer.Typer(help="Fits: list, show, delete; `latentmill fit` makes one.", no_args_is_help=True)
 
 CLEAR = 3.0  # standard errors
+WORDS = {"components": ("auto", "all"), "epochs": ("auto",)}  # what may stand for a number
 FamilyName = Literal["gaussian", "mixture", "empirical", "flow"]
 ModelReference = Annotated[str, typer.Argument(metavar="MODEL", help="Id or name.")]
 DatasetReference = Annotated[str, typer.Argument(metavar="DATASET", help="Id or name.")]
@@ -65,6 +66,10 @@ def fit(
     family: Annotated[FamilyName, typer.Option(help="The kind of density.")] = "mixture",
     components: Annotated[str | None, typer.Option(help="mixture: a number or auto; empirical: or all.")] = None,
     covariance: Annotated[Literal["full", "diagonal"] | None, typer.Option(help="gaussian, mixture.")] = None,
+    bandwidth: Annotated[float | None, typer.Option(help="empirical: what widens each row's std.")] = None,
+    transforms: Annotated[int | None, typer.Option(help="flow: its couplings.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="flow: the width of its networks.")] = None,
+    epochs: Annotated[str | None, typer.Option(help="flow: a number or auto.")] = None,
     by_label: Annotated[bool, typer.Option("--by-label", help="One density per label.")] = False,
     holdout: Annotated[float | None, typer.Option(min=0, max=0.5, help="Share of rows that judge the fit.")] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
@@ -72,7 +77,10 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit a density to what the encoder learned, and say what it gains over the prior."""
-    wanted = family_of(family, components, covariance)
+    wanted = family_of(
+        family, components=components, covariance=covariance, bandwidth=bandwidth, transforms=transforms, hidden=hidden,
+        epochs=epochs,
+    )  # fmt: skip
     with Client() as client:
         with spinner(f"fitting a {family} to {dataset} under {model}"):
             created = client.fits.create(
@@ -86,22 +94,27 @@ def fit(
         _print_fit(fitted, model)
 
 
-def family_of(family: FamilyName, components: str | None, covariance: str | None) -> dict[str, Any]:
-    """The family object that the options mean; the service checks it."""
+def family_of(family: FamilyName, **options: str | float | None) -> dict[str, Any]:
+    """The family object that the options mean, those left out being the service's choice; the service checks it."""
     wanted: dict[str, Any] = {"kind": family}
-    if components is not None:
-        if not components.isdecimal() and components not in ("auto", "all"):
-            raise typer.BadParameter(f"{components!r} is no number, nor auto or all", param_hint="--components")
-        wanted["components"] = int(components) if components.isdecimal() else components
-    if covariance is not None:
-        wanted["covariance"] = covariance
+    for name, value in options.items():
+        if value is not None:
+            wanted[name] = _number_or_word(name, value) if name in WORDS else value
     return wanted
+
+
+def _number_or_word(name: str, value: str | float) -> int | str:
+    text = str(value)
+    if not text.isdecimal() and text not in WORDS[name]:
+        raise typer.BadParameter(f"{text!r} is no number, nor {' or '.join(WORDS[name])}", param_hint=f"--{name}")
+    return int(text) if text.isdecimal() else text
 
 
 def _print_fit(fit: Fit, model: str) -> None:
     console = Console()
     family = fit.data["family"]
     parts = f" of {family['components']} components" if family.get("components") else ""
+    parts += " by label" if fit.data.get("by_label") else ""
     console.print(Text(f"{fit.id}  {family['kind']}{parts}  {fit.state}"), soft_wrap=True)
     gain = fit.diagnostics.get("gain") or {}
     if gain.get("value") is not None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from latentmill.specs.spec import Integer, Spec
+from latentmill.specs.spec import Integer, Number, Spec
 
 Covariance = Literal["full", "diagonal"]
 
@@ -28,17 +28,17 @@ class Empirical(Spec):
     """The aggregate posterior itself: one component per encoded row; `bandwidth` scales their std."""
 
     kind: Literal["empirical"] = "empirical"
-    components: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    bandwidth: Annotated[float, Field(gt=0, le=10)] = 1.0
+    components: Annotated[Integer, Field(ge=1)] | Literal["all"] = "all"
+    bandwidth: Annotated[Number, Field(gt=0, le=10)] = 1.0
 
 
 class Flow(Spec):
     """A neural spline flow."""
 
     kind: Literal["flow"] = "flow"
-    transforms: Annotated[int, Field(ge=1, le=16)] = 4
-    hidden: Annotated[int, Field(ge=8, le=1024)] = 64
-    epochs: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
+    transforms: Annotated[Integer, Field(ge=1, le=16)] = 4
+    hidden: Annotated[Integer, Field(ge=8, le=1024)] = 64
+    epochs: Annotated[Integer, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
 
 
 Family = Annotated[Gaussian | Mixture | Empirical | Flow, Field(discriminator="kind")]

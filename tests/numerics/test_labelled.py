@@ -145,3 +145,14 @@ def test_labels_that_cannot_have_a_density_of_their_own_are_named() -> None:
         fitted(one, Mixture(covariance="diagonal"), by_label=True)
     with pytest.raises(InvalidLabels, match="needs a dataset with labels"):
         fitted(matched(200, 2), Gaussian(), by_label=True)
+
+
+def test_what_is_left_open_is_resolved_for_each_label() -> None:
+    """Label a.b has two clusters, the others one: the family shows the largest number."""
+    plain = labelled(1_500)
+    assert plain.labels is not None
+    apart = plain.mean + np.where((plain.labels == 2) & (np.arange(1_500) % 2 == 0), 8.0, 0.0)[:, None]
+    encoding = Encoding(apart.astype(np.float32), plain.std, plain.labels, plain.row_digests, CLASSES)
+    fit = fitted(encoding, Mixture(), by_label=True)
+    assert [len(fit.parameters[f"label.{name}.weights"]) for name in CLASSES] == [1, 1, 2]
+    assert fit.family == Mixture(components=2)

@@ -16,7 +16,7 @@ from workers.posteriors.labelled import LabelledDensity
 from workers.randomness.streams import Stream
 
 DRAWS_PER_ROW = 4
-MAX_COST = 3 * 10**10  # draws x components x (D + 8): about 10 seconds on one core
+MAX_COST = 10**10  # draws x components x (D + 8): a few seconds on one core
 EXPONENTIAL_COST = 8  # what an exponential costs, in products
 
 Floats = NDArray[np.float64]

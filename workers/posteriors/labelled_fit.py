@@ -17,6 +17,7 @@ from workers.posteriors.measurement import measure
 
 MIN_FULL_ROWS = 50  # for a full covariance of one label, or twice its dimensions
 SHOWN_WARNINGS = 10
+OPEN = "auto"
 
 Rows = NDArray[np.int64]
 
@@ -47,7 +48,7 @@ def learn_by_label(family: Family, material: Material, progress: Progress) -> Le
         for split in (material.split, replace(material.split, holdout=material.split.holdout[:0]))
     )
     return Learned(
-        family=family,
+        family=_resolved(family, [part.family for part in parts.values()]),
         parameters=labelled_parameters(
             {name: served[name] for name in names}, {name: part.parameters for name, part in parts.items()}
         ),
@@ -89,6 +90,16 @@ def refuse_few_rows(family: Family, material: Material, name: str) -> None:
             f'dimensions needs {needed}; take the family with "covariance": "diagonal".',
             pointer="/family/covariance",
         )
+
+
+def _resolved(family: Family, of_labels: list[Family]) -> Family:
+    """`family` with the largest number that any label was given of what was left open."""
+    largest: dict[str, int] = {}
+    for name in ("components", "epochs"):
+        found = [value for part in of_labels if isinstance(value := getattr(part, name, None), int)]
+        if found and getattr(family, name) == OPEN:
+            largest[name] = max(found)
+    return family.model_copy(update=largest)
 
 
 def refuse_too_many_values(parts: Mapping[str, Learned]) -> None:

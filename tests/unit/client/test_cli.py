@@ -131,6 +131,22 @@ def test_a_fit_says_what_it_gains(run_on_peer, peer) -> None:
     assert asked == {"model": "m", "dataset": "d", "family": {"kind": "mixture", "components": 10}, "by_label": True}
 
 
+def test_the_options_of_each_family_reach_the_service(run_on_peer, peer, replies) -> None:
+    for words, family in (
+        (["--family", "flow", "--transforms", 6, "--hidden", 32, "--epochs", "auto"],
+         {"kind": "flow", "transforms": 6, "hidden": 32, "epochs": "auto"}),
+        (["--family", "flow", "--epochs", 20], {"kind": "flow", "epochs": 20}),
+        (["--family", "empirical", "--components", "all", "--bandwidth", 1.5],
+         {"kind": "empirical", "components": "all", "bandwidth": 1.5}),
+    ):  # fmt: skip
+        peer.first("POST /v1/fits", replies.problem(InvalidRequest("seen enough")))
+        run_on_peer("fit", "m", "d", *words)
+        assert json.loads(peer.requests[-1].body)["family"] == family
+    refused = run_on_peer("fit", "m", "d", "--family", "flow", "--epochs", "many")
+    assert refused.exit_code == 2
+    assert "no number, nor auto" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "labels"),
     [
