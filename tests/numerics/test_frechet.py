@@ -68,6 +68,8 @@ def test_resamples_choose_both_samples_anew_and_independently() -> None:
     first = np.array([x for x, _ in pairs])
     assert first.mean(axis=0) == pytest.approx(np.ones(50), abs=0.4)
     assert abs(np.corrcoef(first[:-1].ravel(), first[1:].ravel())[0, 1]) < 0.04
+    x, y = (np.array(counts) for counts in zip(*resampled_counts(50, 50, seed=2), strict=True))
+    assert abs(np.corrcoef(x.ravel(), y.ravel())[0, 1]) < 0.04
 
 
 def test_the_basic_interval_turns_the_resampled_round() -> None:

@@ -83,15 +83,19 @@ def test_copies_of_held_out_rows_are_the_opposite() -> None:
 
 
 def test_of_equally_near_rows_the_first_counts_in_any_blocks() -> None:
-    """Rows of a lattice, far from the origin: most distances are ties, which rounding must not break."""
+    """Rows of a lattice, turned so that equal distances are equal but for rounding, which must break no tie."""
     generator = np.random.default_rng(4)
-    features = generator.integers(0, 3, (600, 3)) + 1_000.0
+    features, generated = generator.integers(0, 3, (600, 3)), generator.integers(0, 3, (100, 3)) + 0.5
     learned = generator.random(600) < 0.8
-    generated = generator.integers(0, 3, (100, 3)) + 1_000.5
     squares = ((generated[:, None, :] - features) ** 2).sum(axis=2)
     assert (squares == squares.min(axis=1, keepdims=True)).sum(axis=1).mean() > 5
-    expected = learned[squares.argmin(axis=1)].mean()
-    assert {memorisation(generated, in_blocks(features, learned, rows)).share for rows in (50, 333, 600)} == {expected}
+    nearest = squares.argmin(axis=1)
+    share, times = learned.mean(), np.unique(nearest, return_counts=True)[1]
+    error = (share * (1 - share) * (times**2).sum()) ** 0.5 / 100
+    turn = np.linalg.qr(generator.standard_normal((3, 3)))[0]
+    for rows in (1, 7, 333, 600):
+        found = memorisation((generated + 9.0) @ turn, in_blocks((features + 9.0) @ turn, learned, rows))
+        assert (found.share, found.standard_error) == pytest.approx((learned[nearest].mean(), error))
 
 
 def test_rows_of_one_kind_alone_tell_nothing() -> None:

@@ -100,7 +100,7 @@ def test_the_prior_agrees_where_no_fit_gains_more_than_a_tie() -> None:
     assert found.why_not["mixture"].startswith("loses 0.31")
     assert "Keep the prior" in found.reason
     assert "0.015 ± 0.010 nats" in found.reason
-    assert "do not differ" in found.reason
+    assert "Nor can a difference of the rows be shown" in found.reason
 
 
 def test_a_tie_is_two_hundredths_of_a_nat_or_one_paired_error() -> None:
@@ -129,7 +129,7 @@ def test_the_simplest_of_the_tied_wins_whatever_their_order() -> None:
 def test_rows_decide_between_density_only_and_clear() -> None:
     same = judged(PRIOR, contender("mixture", 0.5, rows=(-0.003, 0.002)))
     assert (same.candidate, same.evidence) == ("mixture", "density only")
-    assert "no difference" in same.reason
+    assert "No difference" in same.reason
     assert "-0.0030 ± 0.0020" in same.reason
     unsure = judged(PRIOR, contender("mixture", 0.5, error=0.2))
     assert (unsure.candidate, unsure.evidence) == ("mixture", "density only")
@@ -245,6 +245,18 @@ def test_without_a_declared_prior_the_diagonal_gaussian_takes_its_place() -> Non
     assert "declares no prior" in same.reason
     with pytest.raises(ValueError, match="diagonal gaussian"):
         recommend([contender("gaussian", 0.3)], GROUPS)
+
+
+def test_only_the_prior_as_declared_is_what_gains_are_over() -> None:
+    """Neither rows drawn around others nor a prior at another temperature take its place."""
+    around = Contender("posterior", {"kind": "posterior"}, memorisation=marked(30))
+    cold = Contender("prior at 0.5", {"kind": "prior", "temperature": 0.5}, scores=PRIOR.scores + 0.3)
+    found = judged(around, cold, PRIOR, contender("gaussian", 0.7))
+    assert found.candidate == "gaussian"
+    assert found.gains["gaussian"].value == pytest.approx(0.7)
+    assert found.why_not["posterior"] == "no density: nothing to judge by"
+    assert around.marks(None) == ["memorises"]
+    assert judged(around, contender("diagonal", 0.0), contender("gaussian", 0.7)).gains["diagonal"].value == 0.0
 
 
 def test_nothing_is_left_where_all_memorise() -> None:

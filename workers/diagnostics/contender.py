@@ -25,7 +25,7 @@ class Contender:
     """A candidate of a report.
 
     name: as the report shows it, a noun phrase: "prior", "mixture of 20". strategy: the strategy object that a job
-    takes. family: None for the prior; a mixture's `components` must be the number that the fit has, not "auto".
+    takes. family: None where nothing was fitted; a mixture's `components` must be the fit's number, not "auto".
     scores: held-out log densities l_i (n,) of the same rows and draws for all contenders; NaN where a row was not
     scored; None without a density. kernel_over_prior: kernel distance to the decoded reference minus the prior's,
     paired; None for the prior, or where it was not measured. memorisation: in features and in latents, those measured.
@@ -45,12 +45,18 @@ class Contender:
 
     @property
     def is_prior(self) -> bool:
-        return self.family is None
+        """The prior as it is declared."""
+        return self.strategy.get("kind") == "prior" and not self._has_temperature
 
     @property
     def is_diagonal_gaussian(self) -> bool:
         """What takes the prior's place where none is declared."""
-        return isinstance(self.family, Gaussian) and self.family.covariance == "diagonal" and not self.by_label
+        diagonal = isinstance(self.family, Gaussian) and self.family.covariance == "diagonal"
+        return diagonal and not self.by_label and not self._has_temperature
+
+    @property
+    def _has_temperature(self) -> bool:
+        return bool(self.strategy.get("temperature", 1.0) != 1.0)
 
     @cached_property
     def simplicity(self) -> Simplicity:
@@ -58,8 +64,8 @@ class Contender:
 
     @cached_property
     def memorises(self) -> Memorisation | None:
-        """The strongest sign that it hands out the fit's rows; none for the prior, which has seen no rows."""
-        marked = [found for found in self.memorisation if found.marked and not self.is_prior]
+        """The strongest sign that it hands out the fit's rows; none for a prior, which has seen no rows."""
+        marked = [found for found in self.memorisation if found.marked and self.strategy.get("kind") != "prior"]
         return max(marked, key=lambda found: found.z) if marked else None
 
     @property

@@ -101,14 +101,13 @@ def _nearer(case: Case, over: Estimate) -> str:
     if closed is None:
         return f"changes the kernel distance to decoded real rows by {plus_minus(over, signed=True)}"
     percent = Estimate(100.0 * closed.value, 100.0 * closed.standard_error)
-    gap = f"between those of the {case.baseline.name} and reconstructions of real rows"
-    return f"closes {_whole(percent)} % of the gap {gap}"
+    return f"closes {_whole(percent)} % of the gap between the {case.baseline.name} and reconstructions of real rows"
 
 
 def _no_difference(case: Case, over: Estimate) -> str:
     """What can be said where neither is shown to be nearer."""
     return (
-        f"In the rows no difference to those of the {case.baseline.name} can be shown at this number of them: the "
+        f"No difference to the rows of the {case.baseline.name} can be shown at this number of them: the "
         f"kernel distance changes by {plus_minus(over, signed=True)}{_told_apart(case)}."
     )
 
@@ -118,7 +117,7 @@ def _told_apart(case: Case) -> str:
     if before is None or after is None:
         return ""
     return (
-        f", and a classifier tells them from decoded real rows with an AUC of {after.value:.2f} instead of "
+        f", and a classifier tells its rows from decoded real rows with an AUC of {after.value:.2f} instead of "
         f"{before.value:.2f} (0.5: not at all)"
     )
 
@@ -126,17 +125,19 @@ def _told_apart(case: Case) -> str:
 def _kept_for_a_tie(case: Case) -> str:
     other = case.runner_up
     if other is None:
-        return f"{case.keep}: no other candidate can be chosen. Each says below why not."
+        return f"{case.keep}: it is the only candidate that can be chosen. Each other one says why it cannot."
     tie = f"which is a tie (at most {TIE_NATS} nats, or one standard error)"
     first = f"{case.keep}: over {case.rows:,} held-out rows the best other candidate, {other.name}, gains"
     over = other.kernel_over_prior
     if over is None:
-        rows = "Their rows were not compared"
+        rows = "Its rows were not compared with those of the " + case.baseline.name
     elif other.has_better_rows or other.has_worse_rows:
         where = "nearer to" if other.has_better_rows else "farther from"
         rows = f"Its rows lie {where} decoded real rows all the same: kernel distance {plus_minus(over, signed=True)}"
     else:
-        rows = f"The rows do not differ either, as far as {plus_minus(over, signed=True)} in kernel distance can show"
+        rows = (
+            f"Nor can a difference of the rows be shown: the kernel distance changes by {plus_minus(over, signed=True)}"
+        )
     return f"{first} {case.gain_of(other)}, {tie}. {rows}."
 
 
