@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from latentmill import cli
+from latentmill.client import Client
 from latentmill.stack import Stack
 
+AUTO = ("--strategy", "auto", "--dataset")
 BUNDLE = Path(__file__).resolve().parents[2] / "latentmill" / "demo" / "digits.vae.zip"
 
 
@@ -55,6 +57,25 @@ def test_from_a_bundle_to_verified_files(run, tmp_path: Path) -> None:
     assert "can be retried" in run("jobs", "retry", "cli-job", status=1)
     run("jobs", "delete", "cli-job")
     assert "error: " in run("jobs", "show", "cli-job", status=1)
+
+
+def test_a_report_and_rows_as_it_recommends(run, stack: Stack, tmp_path: Path) -> None:
+    images = np.random.default_rng(6).integers(0, 17, (300, 8, 8)).astype(np.float32) / 16
+    with Client(stack.url, stack.api_key) as client:
+        model = client.models.add(BUNDLE, name="reported").wait()
+        dataset = client.datasets.add(images, name="reported-rows").wait()
+        assert "no report" in run("generate", model.id, *AUTO, dataset.id, "--rows", "9", status=1).lower()
+        made = client.reports.create(
+            model, dataset, candidates=[{"kind": "gaussian"}], rows=60, holdout=0.5, name="reported-once"
+        ).wait()
+    assert [candidate["name"] for candidate in made.data["candidates"]] == ["prior", "gaussian"]
+    chosen = made.recommendation["strategy"]
+    shown = run("reports", "show", "reported-once", "--out", tmp_path / "report.html")
+    assert f"next: latentmill generate {model.id} --strategy {chosen['kind']}" in shown
+    assert (tmp_path / "report.html").read_text().lower().startswith("<!doctype html>")
+    run("generate", model.id, *AUTO, dataset.id, "--rows", "9", "--out", tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["report"], manifest["strategy"]["kind"]) == (made.id, chosen["kind"])
 
 
 def test_labels_and_sampled_rows(run, tmp_path: Path) -> None:
