@@ -117,7 +117,8 @@ def _captioned(gallery: Gallery, draw: Callable[[RowBatch], list[Markup]], most:
 def _part(gallery: Gallery, rows: Shown, chosen: str | None) -> Part:
     is_chosen = gallery.kind == "candidate" and gallery.name == chosen
     folded = rows.grid is not None and gallery.kind == "candidate" and not is_chosen and gallery.name != "prior"
-    return Part(gallery.name, gallery.note, gallery.kind, is_chosen, rows, folded)
+    name = gallery.name if gallery.kind == "candidate" else gallery.name[:1].upper() + gallery.name[1:]
+    return Part(name, gallery.note, gallery.kind, is_chosen, rows, folded)
 
 
 def _walk(strip: Strip, drawings: Sequence[Markup], grid: Grid | None) -> Walk:
