@@ -27,8 +27,9 @@ def http(stack: Stack) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def dataset(client: Client) -> Any:
-    images = (load_digits().images[:300] / 16 * 255).astype(np.uint8)
-    return client.datasets.add(images, name="preview-rows").wait()
+    digits = load_digits()
+    images = (digits.images[:300] / 16 * 255).astype(np.uint8)
+    return client.datasets.add(images, labels=digits.target[:300], name="preview-rows").wait()
 
 
 def preview(http: httpx.Client, **body: Any) -> dict[str, Any]:
@@ -54,6 +55,24 @@ def test_a_preview_shows_the_very_rows_of_a_job(http, client, demo_model, datase
     # Without the job: the same strategy and seed give the same rows.
     alike = preview(http, model=demo_model.id, strategy=strategy, seed=4, indices=INDICES)
     assert alike["rows"] == seen["rows"]
+
+
+def test_labels_and_sampled_rows_of_a_job_are_shown_as_they_are(http, client, demo_model, dataset, tmp_path) -> None:
+    fit = client.fits.create(
+        demo_model, dataset, family={"kind": "gaussian", "covariance": "diagonal"}, by_label=True
+    ).wait()
+    strategy = {"kind": "aggregate", "fit": fit.id, "labels": {"counts": {"3": 200, "7": 100}}}
+    job = client.jobs.create(demo_model, strategy=strategy, rows=300, seed=6, output="sample").wait()
+    with np.load(next(job.download(tmp_path).glob("data-*.npz"))) as shard:
+        stored = {name: shard[name] for name in ("rows", "labels")}
+    indices = [299, 4, 130]
+    seen = client.previews.create(demo_model, job=job, indices=indices, strategy=strategy, output="sample")
+    np.testing.assert_array_equal(seen.rows, stored["rows"][indices])
+    assert seen.labels == stored["labels"][indices].tolist()
+    along = {"kind": "interpolate", "dataset": dataset.id, "pairs": [[0, 1]], "steps": 5}
+    assert preview(http, model=demo_model.id, strategy=along)["indices"] == [0, 1, 2, 3, 4]
+    past = http.post("/v1/previews", json={"model": demo_model.id, "strategy": along, "indices": [5]}).json()
+    assert past["errors"][0]["pointer"] == "/indices/0"
 
 
 @pytest.mark.parametrize("format", ["npz", "parquet"])
