@@ -28,7 +28,7 @@ STRATEGIES = ("prior", *FAMILIES)
 NEXT = (
     ("latentmill up", "this service, for your own models"),
     ("latentmill export --help", "from your checkpoint to a bundle"),
-    ("latentmill models add NAME.vae.zip", "then: datasets add, fit, generate"),
+    ("latentmill models add NAME.vae.zip", "then: datasets add, report, generate --strategy auto"),
 )
 
 
@@ -44,6 +44,7 @@ def run(out: Path) -> int:
         console.print("Starting broker, API and workers ...", style="dim")
         with Stack(data_dir=private, port=0) as stack, Client(stack.url, stack.api_key) as client:
             made = _generate(client, data, folders, console)
+            page = _report(client, data, out / "report.html", console)
     generated = {strategy: read_images(folder) for strategy, folder in folders.items()}
     distances = compare(generated, data, BUNDLE)
     _draw(generated, data, distances.to_reference, out / "picture.png")
@@ -55,7 +56,8 @@ def run(out: Path) -> int:
     console.print(answer.sentences(made, distances), style="bold")
     console.print()
     console.print(
-        f"Datasets: {', '.join(str(folder) for folder in folders.values())}. Picture: {out / 'picture.png'}",
+        f"Datasets: {', '.join(str(folder) for folder in folders.values())}. Picture: {out / 'picture.png'}. "
+        f"Report: {page}, which opens in any browser.",
         soft_wrap=True,
     )
     console.print("\nNext:")
@@ -66,7 +68,7 @@ def run(out: Path) -> int:
 
 def _generate(client: Client, data: digits.Digits, folders: dict[str, Path], console: Console) -> list[answer.Made]:
     """Register, upload, fit, generate, download, verify: the calls that the README shows."""
-    model = client.models.add(BUNDLE).wait()
+    model = client.models.add(BUNDLE, name="digits").wait()
     dataset = client.datasets.add(data.training, labels=data.training_labels, name="digits").wait()
     console.print("Model and dataset are registered. Fitting the aggregate posterior ...", style="dim")
     fits = {
@@ -86,6 +88,15 @@ def _generate(client: Client, data: digits.Digits, folders: dict[str, Path], con
         console.print(f"{name}: {ROWS:,} rows in {folders[name]}, every checksum verified.", style="dim")
         made.append(answer.Made(name, ROWS, seconds, gains[name]))
     return made
+
+
+def _report(client: Client, data: digits.Digits, path: Path, console: Console) -> Path:
+    """The same fits compared on digits that neither they nor the VAE saw: the page that `latentmill report` writes."""
+    console.print("Comparing the strategies on the digits that the VAE never saw ...", style="dim")
+    reference = client.datasets.add(data.unseen, name="digits that the VAE never saw").wait()
+    candidates = list(FAMILIES.values())
+    report = client.reports.create("digits", "digits", reference=reference, candidates=candidates, seed=SEED)
+    return report.wait().save(path)
 
 
 def _one_job(client: Client, model: Model, strategy: dict[str, Any], folder: Path) -> float:
