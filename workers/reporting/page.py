@@ -40,6 +40,7 @@ def render_page(content: Mapping[str, Any], exhibits: Exhibits) -> str:
             reference=lookup(content, "settings", "reference"),
             created_at=content.get("created_at"),
             name=content.get("name"),
+            warnings=content.get("warnings") or [],
             answer=found,
             baseline=baseline_text(content),
             main=main_grid(content),

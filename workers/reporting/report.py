@@ -41,6 +41,8 @@ def make_report(
     rows: int,
     seed: int,
     settings: Mapping[str, Any],
+    heading: Mapping[str, Any] | None = None,
+    doubts: Sequence[str] = (),
     batch_rows: int,
     threads: int,
     check: Callable[[], None],
@@ -48,7 +50,8 @@ def make_report(
 ) -> Report:
     """Measure `candidates` on `ground`. The prior, or the diagonal gaussian where there is none, must be among them.
 
-    `settings` names what a reader needs to make the report again. One BLAS thread: numbers must not depend on the
+    `settings` names what a reader needs to make the report again, `heading` the report's own name and date, and
+    `doubts` are warnings of what it rests on. One BLAS thread: numbers must not depend on the
     machine's cores; `threads` candidates are measured at a time.
     """
     conditional = ground.subject.vae.manifest.labels is not None
@@ -67,6 +70,7 @@ def make_report(
         contenders = [_contender(each, scores.get(each.name), found) for each in candidates]
         recommendation = recommend(contenders, ground.groups)
         apart = mismatch(ground, scores, baseline.name, prior, conditional=conditional, seed=seed, check=check)
+        warnings = [*doubts, *_warnings(ground, rows)]
         content = {
             "settings": {**settings, **_own_settings(ground, found)},
             "mismatch": apart,
@@ -76,10 +80,11 @@ def make_report(
             ],
             "floors": found.floors if found is not None else {},
             "recommendation": recommendation.as_json(),
+            "warnings": warnings,
         }
         exhibits = exhibits_of(ground, prior, apart, found, seed=seed, batch_rows=batch_rows)
         check()
-        return Report(content, render_page(content, exhibits), _warnings(ground, rows))
+        return Report(content, render_page({**content, **(heading or {})}, exhibits), warnings)
 
 
 def _contender(candidate: Candidate, scores: Floats | None, found: RowFindings | None) -> Contender:

@@ -83,6 +83,7 @@ class Yardstick:
         decoded, auc = self.distances(look, self.decoded.rows, check)
         decoded["kernel_distance_over_prior"] = None if over is None else over.as_json()
         real = None if self.real is None else self.distances(look, self.real, check)[0]
+        (decoded if real is None else real)["columns"] = self._columns(look.delivered)
         check()
         latents = classifier_two_sample(look.latents, self.decoded.latents, seed=self.seed)
         measured = {
@@ -90,7 +91,6 @@ class Yardstick:
             "real": real,
             "latent_classifier_auc": latents.as_json(),
             "gap_closed": None if gap is None else gap.as_json(),
-            "columns": self._columns(look.delivered),
         }
         return Quality(measured, over, gap, auc)
 

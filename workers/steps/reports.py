@@ -55,6 +55,8 @@ def report(shop: Workshop, claim: Claim, check: Check) -> None:
             rows=request.rows,
             seed=request.seed,
             settings=_settings(work, execution),
+            heading={"name": work.name, "created_at": work.created_at.isoformat(timespec="seconds")},
+            doubts=_doubts(work),
             batch_rows=execution.batch_rows,
             threads=shop.threads,
             check=check,
@@ -116,6 +118,14 @@ def _settings(work: ReportWork, execution: Execution) -> dict[str, Any]:
         "execution": execution.canonical(),
         "versions": {name: metadata.version(name) for name in VERSIONS},
     }
+
+
+def _doubts(work: ReportWork) -> list[str]:
+    """The warnings of what the report rests on, each once."""
+    encodings = [dataset for dataset in (work.dataset, work.reference) if dataset is not None]
+    told = [warning for dataset in encodings for warning in dataset.warnings]
+    told += [f"{each.name}: {warning}" for each in work.candidates for warning in each.warnings]
+    return list(dict.fromkeys(told))
 
 
 def _named(dataset: EncodedDataset) -> dict[str, Any]:
