@@ -101,18 +101,19 @@ def _start(points: Floats, centres: Floats, covariance: Covariance) -> Component
     for _ in range(LLOYD_STEPS):
         member = np.argmin(_square_distances(points, centres), axis=1)
         sizes = np.bincount(member, minlength=count)
-        filled = sizes > 0
-        sums = np.stack([np.bincount(member, weights=column, minlength=count) for column in points.T], axis=1)
-        centres = np.where(filled[:, None], sums / np.maximum(sizes, 1)[:, None], centres)
+        sums = (member == np.arange(count)[:, None]).astype(np.float64) @ points
+        centres = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centres)
     residual = points - centres[member]
-    common = residual.T @ residual / len(points) + REG_COVAR * np.eye(size)
-    spread = np.empty((count, size, size))
-    for component in range(count):
-        mine = residual[member == component]
-        spread[component] = (mine.T @ mine + (size + 1) * common) / (len(mine) + size + 1)
+
+    def products(of: Floats) -> Floats:
+        """Sums of products, (A, A), or of squares alone, (A,): the others are not asked for, and may not fit."""
+        return of.T @ of if covariance == "full" else np.einsum("ij,ij->j", of, of)
+
+    regular = REG_COVAR * (np.eye(size) if covariance == "full" else np.ones(size))
+    common = products(residual) / len(points) + regular
+    parts = [residual[member == component] for component in range(count)]
+    spread = np.stack([(products(mine) + (size + 1) * common) / (len(mine) + size + 1) for mine in parts])
     weights = (sizes + 1) / (len(points) + count)
-    if covariance == "diagonal":
-        spread = np.diagonal(spread, axis1=1, axis2=2).copy()
     return Components(weights, centres, spread, converged=False)
 
 

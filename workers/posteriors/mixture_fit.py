@@ -25,7 +25,8 @@ MIN_DRAWS, MAX_DRAWS = 20_000, 200_000
 MAX_DRAW_VALUES = 2**25  # 256 MiB in float64, of which EM makes a few copies
 MAX_COVARIANCE_VALUES = 2**26
 AUTO_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
-ROWS_PER_PARAMETER = 5
+ROWS_PER_COMPONENT = 10  # that `auto` asks for; beyond that tune rows decide, and they do see over-fitting
+ROWS_PER_DIMENSION = 2  # of a full covariance: with fewer it follows its rows (20 rows, 30 dimensions: 77 nats worse)
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -97,7 +98,7 @@ class _Learner:
         self.draws /= self.scale
 
     def refuse_too_many(self, components: int) -> None:
-        """Each component needs a row, and all covariances together must fit into memory."""
+        """Each component needs a row, a full covariance many, and all together must fit into memory."""
         if components > len(self.rows):
             raise DataError(
                 f"{components} components for {len(self.rows)} rows to learn from; take fewer.",
@@ -109,6 +110,18 @@ class _Learner:
                 f'{MAX_COVARIANCE_VALUES:,} numbers; take fewer components, or "covariance": "diagonal".',
                 pointer="/family/covariance",
             )
+
+        if self.family.covariance == "full" and len(self.rows) < components * self.rows_of_a_covariance:
+            raise DataError(
+                f"{components} full covariances of {len(self.active)} dimensions take at least "
+                f"{components * self.rows_of_a_covariance:,} rows to learn from, not {len(self.rows):,}; take fewer "
+                'components, or "covariance": "diagonal".',
+                pointer="/family/covariance",
+            )
+
+    @property
+    def rows_of_a_covariance(self) -> int:
+        return ROWS_PER_DIMENSION * len(self.active)
 
     def fits_memory(self, components: int) -> bool:
         """Whether the covariances of so many components may be held."""
@@ -153,25 +166,14 @@ def draw_count(rows: int, width: int) -> int:
     return rows * max(1, min(copies, limit // rows))
 
 
-def parameter_count(components: int, size: int, *, full: bool) -> int:
-    """Free parameters of a mixture over `size` dimensions."""
-    spread = size * (size + 1) // 2 if full else size
-    return components * (size + spread) + components - 1
-
-
 def _choose(learner: _Learner, split: Split, progress: Callable[[float], None]) -> MixtureFit:
     """The fewest components whose tune density is within one paired standard error of the best."""
-    full, size = learner.family.covariance == "full", len(learner.active)
-    counts = [
-        count
-        for count in AUTO_COMPONENTS
-        if count == 1
-        or (
-            parameter_count(count, size, full=full) < len(split.fit) / ROWS_PER_PARAMETER
-            and learner.fits_memory(count)
-            and count <= len(learner.rows)
-        )
-    ]
+    learner.refuse_too_many(1)
+    needed = ROWS_PER_COMPONENT
+    if learner.family.covariance == "full":
+        needed = max(needed, learner.rows_of_a_covariance)
+    enough = [count for count in AUTO_COMPONENTS if count * needed <= len(learner.rows) and learner.fits_memory(count)]
+    counts = enough or [1]
     centres = first_centres(learner.draws, counts[-1], seed=learner.seed)
     fits, scores = [], []
     for count in counts:
@@ -181,7 +183,15 @@ def _choose(learner: _Learner, split: Split, progress: Callable[[float], None]) 
             [density], learner.encoding, split.tune, seed=learner.seed, stream=Stream.TUNE_DRAWS, check=learner.check
         )
         progress(sum(counts[: len(fits)]) / sum(counts))
+        if past_the_best(scores):
+            break
     return fits[fewest_within_error(scores, split.groups[split.tune])]
+
+
+def past_the_best(scores: list[Floats]) -> bool:
+    """Whether the last two of `scores` are no better than one before them: each more costs twice the last."""
+    means = [float(score.mean()) for score in scores]
+    return len(means) > 2 and max(means[-2:]) <= max(means[:-2])
 
 
 def fewest_within_error(scores: list[Floats], groups: NDArray[np.int64]) -> int:
