@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.strategies import vaes
+from benchmarks.strategies.advice import Adviser
 from benchmarks.strategies.cell import Cell, Model, kept
 from benchmarks.strategies.mnist import Digits, Split
 from benchmarks.strategies.truth import Judge, yardstick
@@ -28,16 +29,16 @@ def measure(experiment: Experiment, digits: Split, cache: Path) -> list[Result]:
     for recipe in vaes.recipes(experiment.seeds):
         bundle = vaes.trained(recipe, digits.training, cache / "models", epochs=experiment.epochs)
         model, folder = Model(recipe, bundle), cache / "cells" / recipe.key
-        judge = Judge(model, digits.test, features)
+        judge, adviser = Judge(model, digits.test, features), Adviser(model, digits.reference)
         of_model = kept(folder / "distances.json", judge.of_model)
         for size in experiment.sizes:
             cell = Cell(model, uploaded(digits.training, recipe, size), folder / str(size))
-            results.append(_result(cell, judge, of_model))
+            results.append(_result(cell, judge, adviser, of_model))
             print(f"{recipe.key}, {size:,} rows: {results[-1]['distances']}", flush=True)
     return results
 
 
-def _result(cell: Cell, judge: Judge, of_model: dict[str, list[float]]) -> Result:
+def _result(cell: Cell, judge: Judge, adviser: Adviser, of_model: dict[str, list[float]]) -> Result:
     recipe = cell.model.recipe
     own = kept(cell.folder / "distances.json", lambda: judge.distances(cell))
     return {
@@ -46,6 +47,10 @@ def _result(cell: Cell, judge: Judge, of_model: dict[str, list[float]]) -> Resul
         "seed": recipe.seed,
         "size": cell.size,
         "fits": cell.fits(),
+        "auto": kept(cell.folder / "auto.json", lambda: adviser.advice(cell, with_reference=False)),
+        "auto with reference": kept(
+            cell.folder / "auto-with-reference.json", lambda: adviser.advice(cell, with_reference=True)
+        ),
         "distances": {"prior": of_model["prior"], **own},
         "floors": {name: of_model[name] for name in ("reconstructions", "real")},
     }

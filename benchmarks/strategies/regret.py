@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 CANDIDATES = ("prior", "gaussian diagonal", "gaussian", "mixture", "flow")
+ADVICE = ("auto", "auto with reference")
 FIXED = ("prior", "gaussian", "mixture", "flow")
 
 Result = dict[str, Any]
@@ -61,5 +62,5 @@ def over_seeds(results: list[Result], policy: str) -> Interval:
 
 
 def chosen(result: Result, policy: str) -> str:
-    """The candidate that a policy takes: `auto` what the report recommends, any other policy always the same."""
-    return result["advice"]["choice"] if policy == "auto" else policy
+    """The candidate that a policy takes: the report's advice, and the prior where it gives none; or a habit."""
+    return result[policy]["choice"] or "prior" if policy in ADVICE else policy

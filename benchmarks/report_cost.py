@@ -1,0 +1,136 @@
+"""`python -m benchmarks.report_cost`: seconds and memory of fits and reports, and what a fit costs its second job.
+
+The encoding has 60,000 MNIST rows and 10 latents of a beta 1 VAE; for memory, 2,000,000 made-up rows and 10 latents.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.private_memory import peak_of
+from benchmarks.strategies import mnist, vaes
+from benchmarks.strategies.cell import Model, encoded
+from latentmill import Client
+from latentmill.specs import Family, FitRequest, Gaussian, Mixture
+from latentmill.stack import Stack
+from workers.posteriors import EncodingWriter, fit_posterior, open_encoding, standard_normal
+from workers.posteriors.encoding import DIGEST_BYTES
+from workers.posteriors.split import split_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+LATENT_SIZE = 10
+FAMILIES: dict[str, Family] = {
+    "gaussian": Gaussian(),
+    "mixture of 10": Mixture(components=10),
+    "mixture, auto": Mixture(),
+}
+LARGE_ROWS = 2_000_000
+STARTS = 15
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report_cost", description=__doc__)
+    parser.add_argument("--cache", type=Path, default=ROOT.parent / "cache" / "strategies", help="has the models")
+    parser.add_argument("--mnist", type=Path, default=mnist.FOLDER)
+    parser.add_argument("--large-rows", type=int, default=LARGE_ROWS)
+    arguments = parser.parse_args()
+    digits = mnist.load(arguments.mnist)
+    recipe = next(recipe for recipe in vaes.recipes(1) if recipe.beta == 1.0)
+    bundle = vaes.trained(recipe, digits.training, arguments.cache / "models")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    images = np.concatenate([digits.training.images, digits.reference.images])
+    labels = np.concatenate([digits.training.labels, digits.reference.labels])
+    fits(Model(recipe, bundle), mnist.Digits(images, labels))
+    service(bundle, images, labels)
+    memory(arguments.large_rows)
+
+
+def fits(model: Model, digits: mnist.Digits) -> None:
+    """Seconds of every family on the whole encoding."""
+    started = time.perf_counter()
+    encoding = encoded(model, digits)
+    print(f"encoding of {encoding.rows:,} rows: {time.perf_counter() - started:.1f} s")
+    for name, family in FAMILIES.items():
+        started = time.perf_counter()
+        request = FitRequest(model="model", dataset="dataset", family=family)
+        fit = fit_posterior(encoding, request, model.prior, progress=lambda _: None, check=lambda: None)
+        seconds = time.perf_counter() - started
+        print(f"{name}, diagnostics included: {seconds:.1f} s, gain {fit.diagnostics['gain']['value']:.2f} nats")
+
+
+def service(bundle: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """On `latentmill up`: the default report of 60,000 rows with its fits made; then jobs that use one of them."""
+    with tempfile.TemporaryDirectory() as folder, Stack(data_dir=folder, port=0) as stack:
+        client = Client(url=stack.url, api_key=stack.api_key)
+        model = client.models.add(bundle).wait()
+        dataset = client.datasets.add(images, labels=labels, name="mnist").wait()
+        started = time.perf_counter()
+        report = client.reports.create(model, dataset).wait()
+        print(f"default report, encoding and fits included: {time.perf_counter() - started:.1f} s")
+        print(f"it says: {report.data['recommendation']['reason']}")
+        started = time.perf_counter()
+        client.reports.create(model, dataset, seed=report.data["seed"], rows=1_000).wait()
+        print(f"another report that finds its fits made: {time.perf_counter() - started:.1f} s")
+        starts(client, model, dataset)
+
+
+def starts(client: Client, model, dataset) -> None:
+    """Seconds from POST to `succeeded` of one-row jobs, in turn from the prior and from a fit that exists."""
+    fit = client.fits.create(model, dataset, family={"kind": "mixture", "components": 10}).wait()
+    strategies = {"prior": {"kind": "prior"}, "fit": {"kind": "aggregate", "fit": fit.id}}
+    seconds: dict[str, list[float]] = {name: [] for name in strategies}
+    for _ in range(1 + STARTS):
+        for name, strategy in strategies.items():
+            started = time.perf_counter()
+            client.jobs.create(model, strategy=strategy, rows=1).wait()
+            seconds[name].append(time.perf_counter() - started)
+    first = seconds["fit"][0]
+    medians = {name: statistics.median(all_but_first[1:]) for name, all_but_first in seconds.items()}
+    print(
+        f"one-row job: prior {medians['prior']:.3f} s, a fit used before {medians['fit']:.3f} s (medians of {STARTS}); "
+        f"its very first {first:.3f} s"
+    )
+
+
+def memory(rows: int) -> None:
+    """Peak memory of fits of encodings that differ 33-fold in rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (60_000, rows):
+            path = Path(folder) / str(count)
+            write_encoding(path, count)
+            print(f"{count:,} rows, the split alone: {peak_of(split_alone, path)}")
+            for name, family in FAMILIES.items():
+                print(f"{count:,} rows, {name}: {peak_of(fit_alone, path, family)}", flush=True)
+
+
+def write_encoding(path: Path, rows: int, *, block_rows: int = 100_000) -> None:
+    """Made-up posteriors: five clusters, stds around 0.3."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(5, LATENT_SIZE)) * 1.5
+    with EncodingWriter(path, rows, LATENT_SIZE, False) as writer:
+        for first in range(0, rows, block_rows):
+            count = min(block_rows, rows - first)
+            mean = centres[random.integers(5, size=count)] + 0.5 * random.normal(size=(count, LATENT_SIZE))
+            std = 0.3 * np.exp(0.2 * random.normal(size=(count, LATENT_SIZE)))
+            digests = random.integers(256, size=(count, DIGEST_BYTES), dtype=np.uint8)
+            writer.write(first, mean, std, None, digests)
+
+
+def split_alone(path: Path) -> None:
+    split_rows(open_encoding(path).row_digests, None, seed=0, holdout=0.1)
+
+
+def fit_alone(path: Path, family: Family) -> None:
+    request = FitRequest(model="model", dataset="dataset", family=family)
+    fit_posterior(
+        open_encoding(path), request, standard_normal(LATENT_SIZE), progress=lambda _: None, check=lambda: None
+    )
+
+
+if __name__ == "__main__":
+    main()
