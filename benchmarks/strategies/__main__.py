@@ -4,14 +4,17 @@ Everything is kept in --cache, so a second run takes seconds, and an interrupted
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.strategies import mnist
+from benchmarks.strategies.cell import cpu_seconds
 from benchmarks.strategies.chart import draw
 from benchmarks.strategies.experiment import Experiment, measure
+from benchmarks.strategies.findings import write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +31,8 @@ def main() -> None:
     with threadpool_limits(1):
         results = measure(experiment, mnist.load(arguments.mnist), arguments.cache)
     draw(results, arguments.out)
+    write(results, arguments.out, cpu_seconds=cpu_seconds(arguments.cache / "cells"))
+    (arguments.cache / "results.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,6 @@ six times as fast. `--check` makes whole reports of some cells and compares.
 import time
 from typing import Any
 
-from workers.reporting.candidates import Candidate, judged_densities, sample_of
-from workers.reporting.ground import Ground, ground_of
-from workers.reporting.report import make_report
-from workers.reporting.resemblance import resemblances
-from workers.reporting.samples import around
-from workers.reporting.scores import held_out_scores
-from workers.reporting.subject import Subject
-from workers.reporting.yardstick import yardstick_of
-
 from benchmarks.strategies.cell import DECODE_ROWS, Cell, Model, encoded
 from benchmarks.strategies.mnist import Digits
 from latentmill.specs import Aggregate, FitRequest, Prior
@@ -24,6 +15,14 @@ from workers.diagnostics.kernel import kernel_distance_difference
 from workers.diagnostics.recommendation import recommend
 from workers.posteriors.judging import judged_density
 from workers.randomness.streams import Stream
+from workers.reporting.candidates import Candidate, judged_densities, sample_of
+from workers.reporting.ground import Ground, ground_of
+from workers.reporting.report import make_report
+from workers.reporting.resemblance import resemblances
+from workers.reporting.samples import around
+from workers.reporting.scores import held_out_scores
+from workers.reporting.subject import Subject
+from workers.reporting.yardstick import yardstick_of
 
 DEFAULT = ("gaussian", "mixture", "flow", "empirical")  # and the prior: what a report looks at unless told otherwise
 SEED, HOLDOUT = 0, FitRequest.model_fields["holdout"].default

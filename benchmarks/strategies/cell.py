@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.strategies.mnist import Digits, Images
 from benchmarks.strategies.vaes import Recipe
-from latentmill.specs import Aggregate, Family, FitRequest, Gaussian, Mixture, Posterior, Prior
+from latentmill.specs import Aggregate, Empirical, Family, FitRequest, Gaussian, Mixture, Posterior, Prior
 from workers.generation import encode_dataset
 from workers.models import load_vae, open_bundle
 from workers.posteriors.density import Density
@@ -31,6 +31,7 @@ FAMILIES: dict[str, Family] = {
     "gaussian diagonal": Gaussian(covariance="diagonal"),
     "gaussian": Gaussian(),
     "mixture": Mixture(),
+    "empirical": Empirical(),
 }
 DECODE_ROWS = 1000
 _FAMILY: TypeAdapter[Family] = TypeAdapter(Family)
@@ -121,8 +122,9 @@ class Cell:
 
     def density(self, name: str) -> Density:
         """The density of a fit."""
+        family = self.family(name)  # fits first, where that has not been done
         with np.load(self._path(name, "npz")) as parameters:
-            return density_of(self.family(name), dict(parameters))
+            return density_of(family, dict(parameters))
 
     def _fit(self, name: str) -> dict[str, Any]:
         started = time.perf_counter()
@@ -141,12 +143,18 @@ class Cell:
 
 
 def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON at `path`, made first where it is not there: an interrupted run goes on where it was."""
+    """What `make` gives, from `path` or made and put there: an interrupted run goes on where it was."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(make(), indent=1)
+        started = time.process_time()
+        made = make()
         unfinished = path.with_suffix(".part")
-        unfinished.write_text(text)
+        unfinished.write_text(json.dumps({"cpu_seconds": time.process_time() - started, "made": made}, indent=1))
         unfinished.rename(path)
-    result: dict[str, Any] = json.loads(path.read_text())
+    result: dict[str, Any] = json.loads(path.read_text())["made"]
     return result
+
+
+def cpu_seconds(folder: Path) -> float:
+    """What everything that is kept below `folder` took."""
+    return sum(json.loads(path.read_text())["cpu_seconds"] for path in folder.rglob("*.json"))

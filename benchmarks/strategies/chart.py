@@ -5,7 +5,7 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 
-from benchmarks.strategies.regret import FIXED, Interval, Result, chosen, distance, over_seeds, regret
+from benchmarks.strategies.regret import FIXED, Interval, Result, best_gain, chosen, distance, over_seeds, regret
 
 DASH = "M-1.4,-0.16H1.4V0.16H-1.4Z"
 LOOKS = {  # what is drawn in the left panel: colour and shape
@@ -159,8 +159,3 @@ def _named(interval: Interval) -> dict[str, float]:
 
 def _shown_distance(cell: Result, name: str) -> float:
     return float(np.mean(cell["floors"][FLOORS[name]])) if name in FLOORS else distance(cell, name)
-
-
-def best_gain(result: Result) -> float:
-    """Nats per row that the best fit gains over the prior, on rows held out from the fits."""
-    return max(fit["diagnostics"]["gain"]["value"] for fit in result["fits"].values())

@@ -40,13 +40,14 @@ def measure(experiment: Experiment, digits: Split, cache: Path) -> list[Result]:
 
 def _result(cell: Cell, judge: Judge, adviser: Adviser, of_model: dict[str, list[float]]) -> Result:
     recipe = cell.model.recipe
-    own = kept(cell.folder / "distances.json", lambda: judge.distances(cell))
+    fits = cell.fits()
+    own = {name: _distances(cell, judge, name) for name in cell.names}
     return {
         "kind": recipe.name,
         "beta": recipe.beta,
         "seed": recipe.seed,
         "size": cell.size,
-        "fits": cell.fits(),
+        "fits": fits,
         "auto": kept(cell.folder / "auto.json", lambda: adviser.advice(cell, with_reference=False)),
         "auto with reference": kept(
             cell.folder / "auto-with-reference.json", lambda: adviser.advice(cell, with_reference=True)
@@ -54,6 +55,11 @@ def _result(cell: Cell, judge: Judge, adviser: Adviser, of_model: dict[str, list
         "distances": {"prior": of_model["prior"], **own},
         "floors": {name: of_model[name] for name in ("reconstructions", "real")},
     }
+
+
+def _distances(cell: Cell, judge: Judge, name: str) -> list[float]:
+    path = cell.folder / f"distances-{name.replace(' ', '-')}.json"
+    return kept(path, lambda: {"distances": judge.distances(cell.density(name))})["distances"]
 
 
 def uploaded(training: Digits, recipe: vaes.Recipe, size: int) -> Digits:

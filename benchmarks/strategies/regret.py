@@ -29,6 +29,12 @@ def distance(result: Result, name: str) -> float:
     return float(np.mean(result["distances"][name]))
 
 
+def best_gain(result: Result) -> float:
+    """Nats per row that the best fit gains over the prior, on rows held out from the fits."""
+    gains = [fit["diagnostics"]["gain"]["value"] for name, fit in result["fits"].items() if name in CANDIDATES]
+    return max(gains)
+
+
 def best(result: Result) -> str:
     """The candidate whose rows lie nearest. The empirical fit is none: it replays the uploaded rows' posteriors."""
     return min((name for name in CANDIDATES if name in result["distances"]), key=lambda name: distance(result, name))

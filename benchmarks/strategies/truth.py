@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.strategies.cell import Cell, Model, encoded
+from benchmarks.strategies.cell import Model, encoded
 from benchmarks.strategies.mnist import Digits
 from workers.diagnostics.features import PrincipalFeatures, principal_features
 from workers.posteriors.density import Density
@@ -36,16 +36,13 @@ class Judge:
         """Distances to the reference of the prior's rows, of reconstructions of other digits, and of those digits."""
         others = [self._reconstructions(1 - number, FIRST_SEED + 1) for number in (0, 1)]
         return {
-            "prior": self._distances(None),
+            "prior": self.distances(None),
             "reconstructions": [self.references[number].distance(others[number]) for number in (0, 1)],
             "real": [self.references[number].distance(self.real[1 - number]) for number in (0, 1)],
         }
 
-    def distances(self, cell: Cell) -> dict[str, list[float]]:
-        """Distances to the reference of as many rows of each fit, all made from the prior's noise."""
-        return {name: self._distances(cell.density(name)) for name in cell.names}
-
-    def _distances(self, density: Density | None) -> list[float]:
+    def distances(self, density: Density | None) -> list[float]:
+        """Distances to the reference of as many rows of a fit, or without one of the prior, from the same noise."""
         rows = len(self.halves[0])
         return [
             self.references[number].distance(self.features(self.model.drawn(density, rows, FIRST_SEED + number)))
