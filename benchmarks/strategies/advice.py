@@ -7,9 +7,9 @@ six times as fast. `--check` makes whole reports of some cells and compares.
 import time
 from typing import Any
 
-from benchmarks.strategies.cell import DECODE_ROWS, Cell, Model, encoded
+from benchmarks.strategies.cell import DECODE_ROWS, HOLDOUT, SEED, Cell, Model, encoded, go_on
 from benchmarks.strategies.mnist import Digits
-from latentmill.specs import Aggregate, FitRequest, Prior
+from latentmill.specs import Aggregate, Prior
 from workers.diagnostics.contender import Contender
 from workers.diagnostics.kernel import kernel_distance_difference
 from workers.diagnostics.recommendation import recommend
@@ -25,7 +25,6 @@ from workers.reporting.subject import Subject
 from workers.reporting.yardstick import yardstick_of
 
 DEFAULT = ("gaussian", "mixture", "flow", "empirical")  # and the prior: what a report looks at unless told otherwise
-SEED, HOLDOUT = 0, FitRequest.model_fields["holdout"].default
 ROWS = 2_000
 
 
@@ -72,7 +71,7 @@ class Adviser:
             settings={},
             batch_rows=DECODE_ROWS,
             threads=1,
-            check=_go_on,
+            check=go_on,
             progress=lambda _: None,
         )
         return report.content["recommendation"]
@@ -80,7 +79,7 @@ class Adviser:
     def _ground(self, cell: Cell, with_reference: bool) -> Ground:
         subject = Subject(self.model.vae, cell.encoding, cell.uploaded.images)
         reference = self.reference if with_reference else None
-        return ground_of(subject, reference, rows=ROWS, seed=SEED, holdout=HOLDOUT, check=_go_on)
+        return ground_of(subject, reference, rows=ROWS, seed=SEED, holdout=HOLDOUT, check=go_on)
 
     def _candidates(self, cell: Cell, ground: Ground) -> list[Candidate]:
         prior = Candidate("prior", Prior(), served=self.model.prior, judged=self.model.prior)
@@ -90,13 +89,13 @@ class Adviser:
         family, served = cell.family(name), cell.density(name)
         judged = served  # an unseen reference judges what is served; held-out rows judge its twin, which never saw them
         if ground.judge is ground.subject:
-            judged = judged_density(cell.encoding, ground.split, family, served, check=_go_on)
+            judged = judged_density(cell.encoding, ground.split, family, served, check=go_on)
         return Candidate(name, Aggregate(fit=name), family, fit=name, served=served, judged=judged)
 
 
 def _contenders(ground: Ground, candidates: list[Candidate]) -> list[Contender]:
     """The candidates with all that decides: held-out scores, kernel distances over the prior's, memorisation."""
-    scores = held_out_scores(ground, judged_densities(candidates), conditional=False, seed=SEED, check=_go_on)
+    scores = held_out_scores(ground, judged_densities(candidates), conditional=False, seed=SEED, check=go_on)
     reference = around(ground.judge, ground.first, seed=SEED, stream=Stream.REPORT_REFERENCE, batch_rows=DECODE_ROWS)
     yardstick = yardstick_of(ground, reference, None, None, seed=SEED)
     samples = {
@@ -104,7 +103,7 @@ def _contenders(ground: Ground, candidates: list[Candidate]) -> list[Contender]:
         for each in candidates
     }
     looks = {name: yardstick.look(sample) for name, sample in samples.items()}
-    alike = resemblances(ground, yardstick, samples, looks, _go_on)
+    alike = resemblances(ground, yardstick, samples, looks, go_on)
     return [
         Contender(
             each.name,
@@ -118,7 +117,3 @@ def _contenders(ground: Ground, candidates: list[Candidate]) -> list[Contender]:
         )
         for each in candidates
     ]
-
-
-def _go_on() -> None:
-    """Nobody stops a benchmark."""

@@ -72,7 +72,7 @@ def _distances(cells: list[Result]) -> str:
         "|---" * (len(names) + 5) + "|",
     ]
     for kind, own in _kinds(cells):
-        rates = [cell["fits"]["gaussian"]["diagnostics"]["mean_kl"] for cell in own]
+        rates = [cell["fits"]["gaussian"]["mean_kl"] for cell in own]
         rate = "-" if rates[0] is None else f"{statistics.mean(rates):.2f}"
         gain = statistics.mean(best_gain(cell) for cell in own)
         shown = [_mean([distance(cell, name) for cell in own if name in cell["distances"]]) for name in names]

@@ -31,7 +31,7 @@ def distance(result: Result, name: str) -> float:
 
 def best_gain(result: Result) -> float:
     """Nats per row that the best fit gains over the prior, on rows held out from the fits."""
-    gains = [fit["diagnostics"]["gain"]["value"] for name, fit in result["fits"].items() if name in CANDIDATES]
+    gains = [fit["gain"]["value"] for name, fit in result["fits"].items() if name in CANDIDATES]
     return max(gains)
 
 
