@@ -14,15 +14,15 @@ POLL_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Peak:
-    """Seconds, and bytes above what the process had before: private pages, and with mapped files' pages too."""
+    """CPU seconds, and bytes above what the process had before: private pages, and with mapped files' pages too."""
 
-    seconds: float
+    cpu_seconds: float
     private: int
     resident: int
 
     def __str__(self) -> str:
         return (
-            f"{self.seconds:.1f} s, {self.private / MEBIBYTE:,.0f} MiB private, "
+            f"{self.cpu_seconds:.1f} s of one core, {self.private / MEBIBYTE:,.0f} MiB private, "
             f"{self.resident / MEBIBYTE:,.0f} MiB with the pages of mapped files"
         )
 
@@ -44,14 +44,14 @@ def _watched(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Peak:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         work(*arguments)
     finally:
         done.set()
         watcher.join()
     private, resident = (peak - start for peak, start in zip(largest, before, strict=True))
-    return Peak(time.perf_counter() - started, private, resident)
+    return Peak(time.process_time() - started, private, resident)
 
 
 def _resident() -> tuple[int, int]:

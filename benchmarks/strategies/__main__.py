@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.strategies import mnist
 from benchmarks.strategies.cell import cpu_seconds
 from benchmarks.strategies.chart import draw
-from benchmarks.strategies.experiment import Experiment, measure
+from benchmarks.strategies.experiment import Experiment, check, measure
 from benchmarks.strategies.findings import write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,11 +25,15 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=ROOT.parent / "cache" / "strategies", help="keep it to resume")
     parser.add_argument("--mnist", type=Path, default=mnist.FOLDER, help="the four IDX files of MNIST")
     parser.add_argument("--quick", action="store_true", help="one seed, two sizes, 2 epochs: does it all run?")
+    parser.add_argument("--check", action="store_true", help="whole reports on some cells, to compare with the advice")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     experiment = Experiment(seeds=1, sizes=(500, 2_000), epochs=2) if arguments.quick else Experiment()
     with threadpool_limits(1):
+        if arguments.check:
+            return check(experiment, mnist.load(arguments.mnist), arguments.cache)
         results = measure(experiment, mnist.load(arguments.mnist), arguments.cache)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     draw(results, arguments.out)
     write(results, arguments.out, cpu_seconds=cpu_seconds(arguments.cache / "cells"))
     (arguments.cache / "results.json").write_text(json.dumps(results))

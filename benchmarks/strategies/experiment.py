@@ -38,6 +38,21 @@ def measure(experiment: Experiment, digits: Split, cache: Path) -> list[Result]:
     return results
 
 
+def check(experiment: Experiment, digits: Split, cache: Path) -> None:
+    """Whole reports on the first seed's cells of the middle size: they must recommend what `advice` says."""
+    for recipe in vaes.recipes(1):
+        model = Model(recipe, vaes.trained(recipe, digits.training, cache / "models", epochs=experiment.epochs))
+        adviser, size = Adviser(model, digits.reference), experiment.sizes[1]
+        cell = Cell(model, uploaded(digits.training, recipe, size), cache / "cells" / recipe.key / str(size))
+        for with_reference in (False, True):
+            advised = adviser.advice(cell, with_reference=with_reference)
+            reported = adviser.recommended_by_report(cell, with_reference=with_reference)
+            said = (advised["choice"], advised["evidence"])
+            if said != (reported["candidate"], reported["evidence"]):
+                raise SystemExit(f"{recipe.key}: advice {said}, report {reported}")
+            print(f"{recipe.key}, reference {with_reference}: the report says {said} too", flush=True)
+
+
 def _result(cell: Cell, judge: Judge, adviser: Adviser, of_model: dict[str, list[float]]) -> Result:
     recipe = cell.model.recipe
     fits = cell.fits()
