@@ -4,15 +4,21 @@ import errno
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save, save_file
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from latentmill.specs import Empirical, Gaussian
 from service.database import Database, database_now
+from service.jobs.sources import FitSource
 from service.settings import DatabaseSettings, Settings
 from service.tables import TenantRow, WorkItemRow
 from service.work import FenceLost, add
+from workers.posteriors.empirical import EmpiricalDensity
 from workers.steps import STEPS
 from workers.workshop import Workshop
 
@@ -122,3 +128,20 @@ def test_files_stay_when_a_signal_falls_into_their_commit(shop: Workshop) -> Non
     with shop.database.reading() as session:
         assert session.get(TenantRow, "ten_2") is not None
     assert shop.storage.size_bytes(KEY) == 4
+
+
+def test_a_density_is_read_once_and_kept(shop: Workshop, tmp_path: Path) -> None:
+    """Its parameters may be hundreds of megabytes in storage: the shards after the first find it in memory."""
+    means = np.arange(6, dtype=np.float32).reshape(3, 2)
+    save_file({"means": means, "stds": np.ones((3, 2), np.float32)}, tmp_path / "parameters")
+    shop.storage.put("ten_1/fits/fit_1/parameters", tmp_path / "parameters")
+    source = FitSource("fit_1", Empirical(), None, "ten_1/fits/fit_1/parameters", "digest of them")
+    density = shop.density(source)
+    assert isinstance(density, EmpiricalDensity)
+    np.testing.assert_array_equal(density.means, means)
+    shop.storage.delete("ten_1/fits/fit_1/parameters")
+    assert shop.density(source) is density
+    small = save({"mean": np.zeros(2), "variance": np.ones(2)})
+    other = FitSource("fit_2", Gaussian(covariance="diagonal"), small, None, "another digest")
+    assert shop.density(other).latent_size == 2
+    assert shop.density(other) is shop.density(other)
