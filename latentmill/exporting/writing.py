@@ -26,9 +26,9 @@ def write_bundle(
 ) -> None:
     """Write the bundle at `path` once `check` has accepted the finished file."""
     text = json.dumps(manifest.canonical(), ensure_ascii=False, indent=1)
-    members = {MANIFEST: text.encode(), WEIGHTS: save(dict(sorted(weights.items())))}
+    members = {MANIFEST: text.encode(), WEIGHTS: _saved(weights)}
     if prior:
-        members[PRIOR] = save(dict(sorted(prior.items())))
+        members[PRIOR] = _saved(prior)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -47,6 +47,12 @@ def write_bundle(
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _saved(tensors: dict[str, Tensor]) -> bytes:
+    """The tensors by name, each with its values in a row: a transposed weight is a view that safetensors refuses."""
+    content: bytes = save({name: tensor.contiguous() for name, tensor in sorted(tensors.items())})
+    return content
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
