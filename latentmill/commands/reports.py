@@ -105,6 +105,7 @@ def _next(report: Report, model: str, dataset: str) -> list[str]:
     wanted = f"--strategy {strategy['kind']}"
     wanted += f" --fit {strategy['fit']}" if "fit" in strategy else ""
     wanted += f" --dataset {strategy.get('dataset') or dataset}" if strategy["kind"] in ("posterior", "auto") else ""
+    wanted += f" --temperature {strategy['temperature']:g}" if strategy.get("temperature", 1) != 1 else ""
     return [f"next: latentmill generate {model} {wanted} --rows N --out DIR"]
 
 

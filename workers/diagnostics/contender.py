@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from latentmill.specs import Empirical, Family, Gaussian
 from workers.diagnostics.memorisation import Memorisation
-from workers.diagnostics.simplicity import Simplicity, simplicity
+from workers.diagnostics.simplicity import simplicity
 from workers.posteriors.estimate import Estimate, grouped_mean
 
 TIE_NATS = 0.02  # a strategy with 2 % of its draws where no row lies loses as much
@@ -59,8 +59,9 @@ class Contender:
         return bool(self.strategy.get("temperature", 1.0) != 1.0)
 
     @cached_property
-    def simplicity(self) -> Simplicity:
-        return simplicity(self.family, self.by_label)
+    def simplicity(self) -> tuple[int, ...]:
+        """What ties are decided by, simplest first; a density as it is comes before the same at a temperature."""
+        return (*simplicity(self.family, self.by_label), int(self._has_temperature))
 
     @cached_property
     def memorises(self) -> Memorisation | None:

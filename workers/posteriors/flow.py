@@ -58,14 +58,22 @@ class Coupling:
 class FlowDensity:
     """z_A = m + L x, where T(x) = u is standard normal; the other dimensions are standard normal themselves.
 
-    active: (D,) which dimensions are A; centre m (A,), scale L (A, A) lower triangular. t scales u, and so does more in
-    the tails than near the mode: it is no power of the density.
+    active: (D,) which dimensions are A; centre m (A,), scale L (A, A) lower triangular. base_std: of the normals. t
+    scales them, and so does more in the tails than near the mode: it is no power of the density.
     """
 
     needs_choice = False
 
-    def __init__(self, active: NDArray[np.bool_], centre: Floats, scale: Floats, couplings: Sequence[Coupling]) -> None:
+    def __init__(
+        self,
+        active: NDArray[np.bool_],
+        centre: Floats,
+        scale: Floats,
+        couplings: Sequence[Coupling],
+        base_std: float = 1.0,
+    ) -> None:
         self.active, self.centre, self.scale, self.couplings = active, centre, scale, list(couplings)
+        self.base_std = base_std
 
     @property
     def latent_size(self) -> int:
@@ -73,23 +81,23 @@ class FlowDensity:
 
     def draw(self, normals: Floats, uniforms: Floats | None, temperature: float = 1.0) -> Floats:
         """Latents (n, D) from normals (n, D)."""
-        latents = temperature * normals
+        latents = (temperature * self.base_std) * normals
         for rows in self._chunks(len(latents)):
             x = self.inverse(latents[rows][:, self.active])
             latents[rows, self.active] = self.centre + x @ self.scale.T
         return latents
 
     def log_density(self, latents: Floats) -> Floats:
-        """ln f(z) = ln N(u; 0, I) + ln |det T'(x)| - ln det L + ln N(z_B; 0, I), (n,)."""
+        """ln f(z) = ln N(u; 0, s^2 I) + ln |det T'(x)| - ln det L + ln N(z_B; 0, s^2 I), (n,), s the base's std."""
         result = np.empty(len(latents))
-        log_norm = -0.5 * self.latent_size * LOG_2PI - np.log(np.diagonal(self.scale)).sum()
+        log_norm = -self.latent_size * (0.5 * LOG_2PI + np.log(self.base_std)) - np.log(np.diagonal(self.scale)).sum()
         for rows in self._chunks(len(latents)):
             centred = latents[rows][:, self.active] - self.centre
             x = solve_triangular(self.scale, centred.T, lower=True).T if self.active.any() else centred
             base, log_rise = self.forward(x)
             idle = latents[rows][:, ~self.active]
             squares = np.einsum("ij,ij->i", base, base) + np.einsum("ij,ij->i", idle, idle)
-            result[rows] = log_norm + log_rise - 0.5 * squares
+            result[rows] = log_norm + log_rise - 0.5 * squares / self.base_std**2
         return result
 
     def forward(self, x: Floats) -> tuple[Floats, Floats]:

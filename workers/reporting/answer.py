@@ -121,6 +121,8 @@ def _command(content: Mapping[str, Any], strategy: Mapping[str, Any] | None) -> 
         words += ["--fit", str(lookup(strategy, "fit"))]
     elif kind != "prior":
         return None
+    if (temperature := lookup(strategy, "temperature") or 1) != 1:
+        words += ["--temperature", f"{temperature:g}"]
     return shlex.join([*words, "--rows", str(EXAMPLE_ROWS)])
 
 

@@ -36,7 +36,18 @@ class Candidate:
 
     @property
     def is_prior(self) -> bool:
-        return isinstance(self.strategy, Prior)
+        """The prior as it is declared."""
+        return isinstance(self.strategy, Prior) and not self._has_temperature
+
+    @property
+    def is_diagonal_gaussian(self) -> bool:
+        """What takes the prior's place where none is declared."""
+        diagonal = isinstance(self.family, Gaussian) and self.family.covariance == "diagonal"
+        return diagonal and not self.by_label and not self._has_temperature
+
+    @property
+    def _has_temperature(self) -> bool:
+        return getattr(self.strategy, "temperature", 1.0) != 1.0
 
 
 def baseline_of(candidates: Sequence[Candidate]) -> Candidate:
@@ -45,7 +56,7 @@ def baseline_of(candidates: Sequence[Candidate]) -> Candidate:
         if each.is_prior:
             return each
     for each in candidates:
-        if isinstance(each.family, Gaussian) and each.family.covariance == "diagonal" and not each.by_label:
+        if each.is_diagonal_gaussian:
             return each
     raise ValueError("neither the prior nor a diagonal gaussian is among the candidates")
 

@@ -60,10 +60,12 @@ def headline(
     if strategy is None:
         return "No recommendation"
     kind = family.get("kind") if isinstance(family, Mapping) else None
-    otherwise = ", not from the prior" if over_prior else ""
+    temperature = strategy.get("temperature") or 1
+    hot = "" if temperature == 1 else f" at temperature {temperature:g}"
+    otherwise = f"{hot}, not from the prior" if over_prior else hot
     match strategy.get("kind"):
         case "prior":
-            return "Draw the latents from the prior"
+            return f"Draw the latents from the prior{hot}"
         case "aggregate":
             fitted = {
                 "gaussian": "the fitted Gaussian",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmill.errors import Internal
-from latentmill.specs import Execution
+from latentmill.specs import Aggregate, Execution, Prior, Strategy
 from service.jobs.sources import FitSource
 from service.reports import operations as reports
 from service.reports.sources import CandidateSource, EncodedDataset, ReportWork
@@ -21,6 +21,7 @@ from workers.posteriors.density import Density
 from workers.posteriors.encoding import open_encoding
 from workers.posteriors.judging import judged_density
 from workers.posteriors.prior import declared_prior
+from workers.posteriors.tempered import tempered
 from workers.reporting.candidates import Candidate
 from workers.reporting.ground import Ground, ground_of
 from workers.reporting.report import make_report
@@ -90,14 +91,21 @@ def _candidates(
             around = open_encoding(files.enter_context(shop.storage.as_file(source.dataset.encoding_key)))
             yield named(around=around)
         elif source.fit_id is None:
-            yield named(served=prior, judged=prior)
+            yield named(served=prior, judged=_at_temperature(prior, source.strategy))
         else:
             served = shop.density(_fit_source(source))
             # A reference holds rows that no fit has seen; the dataset's own held-out rows are in a gaussian's moments.
             judged = served
             if work.reference is None and source.family is not None:
                 judged = judged_density(ground.subject.encoding, ground.split, source.family, served, check=check)
-            yield named(served=served, judged=judged)
+            yield named(served=served, judged=_at_temperature(judged, source.strategy))
+
+
+def _at_temperature(density: Density | None, strategy: Strategy | None) -> Density | None:
+    """The density of what the strategy draws, which is another one at each temperature."""
+    if density is None or not isinstance(strategy, Prior | Aggregate):
+        return density
+    return tempered(density, strategy.temperature)
 
 
 def _settings(work: ReportWork, execution: Execution) -> dict[str, Any]:
