@@ -75,8 +75,8 @@ def test_a_clear_gain_with_nearer_rows() -> None:
         "Draw from the mixture",
         "400 held-out rows",
         "1.500 ± 0.010 nats",
-        "98 ± 2 %",
-        "0.53 instead of 0.99",
+        "98 ± 2 % of the gap in kernel distance",
+        "with an AUC of 0.53 ± 0.01 instead of 0.99 ± 0.01",
     ):
         assert part in found.reason
     assert found.as_json() == {
@@ -89,8 +89,36 @@ def test_a_clear_gain_with_nearer_rows() -> None:
 
 def test_without_a_gap_the_kernel_distance_itself_is_told() -> None:
     found = judged(PRIOR, contender("mixture", 1.5, rows=(-0.5, 0.02)))
-    assert "-0.500 ± 0.020" in found.reason
+    assert "nearer to decoded real rows" in found.reason
+    assert "falls by 0.500 ± 0.020" in found.reason
     assert "gap" not in found.reason
+
+
+@pytest.mark.parametrize(
+    ("closed", "text"),
+    [
+        (Estimate(0.998, 0.002), "close 99.8 ± 0.2 % of the gap"),
+        (Estimate(0.93, 0.103), "close 93 ± 10 % of the gap"),
+        (Estimate(1.06, 0.17), "close the whole gap (106 ± 17 %) in"),
+        (Estimate(0.95, 0.0), "close 95.0 ± 0.1 % of the gap"),
+    ],
+)
+def test_no_share_of_the_gap_is_more_certain_than_its_digits(closed: Estimate, text: str) -> None:
+    assert text in judged(PRIOR, contender("mixture", 1.5, gap_closed=closed)).reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (0.94, 0.53, "a classifier that tells the rows of the prior from decoded real rows (AUC 0.94 ± 0.03) cannot"),
+        (0.94, 0.38, "cannot tell its rows (0.38 ± 0.03; 0.5 is chance)"),
+        (0.55, 0.47, "tells neither from decoded real rows (AUC 0.55 ± 0.03, 0.47 ± 0.03; 0.5 is chance)"),
+        (0.94, 0.57, "tells its rows from decoded real rows with an AUC of 0.57 ± 0.03 instead of 0.94 ± 0.03"),
+    ],
+)
+def test_a_classifier_tells_apart_only_above_two_of_its_errors(before: float, after: float, text: str) -> None:
+    prior = contender("prior", 0.0, classifier_auc=Estimate(before, 0.03))
+    assert text in judged(prior, contender("mixture", 1.5, classifier_auc=Estimate(after, 0.03))).reason
 
 
 def test_the_prior_agrees_where_no_fit_gains_more_than_a_tie() -> None:
@@ -101,6 +129,9 @@ def test_the_prior_agrees_where_no_fit_gains_more_than_a_tie() -> None:
     assert "Keep the prior" in found.reason
     assert "0.015 ± 0.010 nats" in found.reason
     assert "Nor can a difference of the rows be shown" in found.reason
+    worse = judged(PRIOR, contender("empirical", -0.31, rows=(0.001, 0.002)))
+    assert "nothing beats it, and the best other candidate, empirical density, loses 0.310 ± 0.010" in worse.reason
+    assert "tie" not in worse.reason
 
 
 def test_a_tie_is_two_hundredths_of_a_nat_or_one_paired_error() -> None:
@@ -129,11 +160,11 @@ def test_the_simplest_of_the_tied_wins_whatever_their_order() -> None:
 def test_rows_decide_between_density_only_and_clear() -> None:
     same = judged(PRIOR, contender("mixture", 0.5, rows=(-0.003, 0.002)))
     assert (same.candidate, same.evidence) == ("mixture", "density only")
-    assert "No difference" in same.reason
+    assert "no difference to the rows of the prior" in same.reason
     assert "-0.0030 ± 0.0020" in same.reason
     unsure = judged(PRIOR, contender("mixture", 0.5, error=0.2))
     assert (unsure.candidate, unsure.evidence) == ("mixture", "density only")
-    assert "not above 3 of its errors" in unsure.reason
+    assert "below three of its standard errors" in unsure.reason
     unknown = judged(PRIOR, contender("mixture", 0.5, kernel_over_prior=None))
     assert (unknown.candidate, unknown.evidence) == ("mixture", "density only")
     assert "not compared" in unknown.reason
@@ -218,8 +249,8 @@ def test_too_few_rows_recommend_nothing() -> None:
     all_rows = [PRIOR, contender("gaussian", 0.7), contender("empirical", 2.0, memorisation=marked(8))]
     found = judged(*(replace(each, scores=each.scores[:99]) for each in all_rows), groups=np.arange(99))
     assert (found.candidate, found.strategy, found.evidence) == (None, None, "too few rows")
-    assert "99 different held-out rows" in found.reason
-    assert "of gaussian" in found.reason
+    assert "needs 100 different held-out rows, and has 99 here" in found.reason
+    assert "0.708 ± 0.016 nats per row, of gaussian" in found.reason
     assert found.why_not["empirical"] == "memorises (z = 8)"
     assert "too few" in found.why_not["gaussian"]
     copies = judged(PRIOR, contender("gaussian", 0.7), groups=np.arange(ROWS) % 99)
@@ -230,7 +261,7 @@ def test_nothing_held_out_recommends_nothing() -> None:
     none = [contender(name, 0.0, scores=None) for name in ("prior", "gaussian")]
     found = judged(*none, groups=np.arange(0))
     assert (found.candidate, found.evidence) == (None, "too few rows")
-    assert "0 different held-out rows" in found.reason
+    assert "has 0 here. As far as they tell, no gain could be measured" in found.reason
     assert found.gains == {"prior": None, "gaussian": None}
 
 

@@ -8,6 +8,8 @@ from workers.diagnostics.contender import TIE_NATS, Contender
 from workers.posteriors.estimate import Estimate
 
 MOST_DECIMALS = 6
+TOLD_ERRORS = 2.0  # above chance by so many of its errors an AUC tells two samples apart
+LEAST_PERCENT, LEAST_AUC = 0.1, 0.01  # errors are not shown as 0
 
 Gains = Mapping[str, Estimate | None]
 
@@ -48,12 +50,17 @@ def sentences(case: Case, *, clear: bool) -> str:
 
 
 def too_few_rows(different: int, needed: int, gains: Gains) -> str:
-    """Nothing can be recommended: how many rows there are, and the way out."""
+    """Nothing can be recommended: how many rows there are, and the way out; `gains` of all but the baseline."""
     name, gain = _largest(gains)
-    seen = f"the largest gain is {plus_minus(gain)} nats per row, of {name}" if gain else "no gain could be measured"
+    if gain is None:
+        seen = "no gain could be measured"
+    elif gain.value > 0:
+        seen = f"the largest gain is {plus_minus(gain)} nats per row, of {name}"
+    else:
+        seen = f"nothing is gained: the best, {name}, loses {_size_of(gain)} nats per row"
     return (
-        f"{different} different held-out rows are too few to recommend by; {needed} are needed. "
-        f"As far as they tell, {seen}: upload more rows, or hold out a larger share of them."
+        f"A recommendation needs {needed} different held-out rows, and has {different} here. As far as they tell, "
+        f"{seen}; a larger dataset, holdout or reference tells more."
     )
 
 
@@ -79,11 +86,17 @@ def plus_minus(estimate: Estimate, *, signed: bool = False) -> str:
 
 
 def _what_to_use(case: Case) -> str:
-    also = "" if case.best is case.chosen else f"; {case.best.name} ties with it and is less simple"
+    also = "" if case.best is case.chosen else f"; {_called(case.best)} ties with it and is less simple"
     return (
-        f"Draw from the {case.chosen.name}: over {case.rows:,} held-out rows the ELBO of this decoder rises by "
+        f"Draw from the {_called(case.chosen)}: over {case.rows:,} held-out rows the ELBO of this decoder rises by "
         f"{case.gain_of(case.chosen)} when it takes the place of the {case.baseline.name}{also}."
     )
+
+
+def _called(contender: Contender) -> str:
+    """The name as a noun."""
+    name = contender.name
+    return name.replace("empirical", "empirical density", 1) if name.startswith("empirical") else name
 
 
 def _what_changes(case: Case, *, clear: bool) -> str:
@@ -92,63 +105,87 @@ def _what_changes(case: Case, *, clear: bool) -> str:
         return f"Its rows were not compared with those of the {case.baseline.name}."
     if not chosen.has_better_rows:
         return _no_difference(case, over)
-    doubt = "" if clear else "; the gain itself is not above 3 of its errors"
-    return f"In the rows it {_nearer(case, over)}{_told_apart(case)}{doubt}."
+    doubt = "" if clear else "; the gain itself is below three of its standard errors"
+    return f"Its rows {_nearer(case, over)}{_told_apart(case)}{doubt}."
 
 
 def _nearer(case: Case, over: Estimate) -> str:
     closed = case.chosen.gap_closed
     if closed is None:
-        return f"changes the kernel distance to decoded real rows by {plus_minus(over, signed=True)}"
-    percent = Estimate(100.0 * closed.value, 100.0 * closed.standard_error)
-    return f"closes {_whole(percent)} % of the gap between the {case.baseline.name} and reconstructions of real rows"
+        return (
+            f"lie nearer to decoded real rows than those of the {case.baseline.name}: "
+            f"the kernel distance falls by {_size_of(over)}"
+        )
+    percent = _percent(closed)
+    share = f"the whole gap ({percent})" if closed.value >= 1 else f"{percent} of the gap"
+    return (
+        f"close {share} in kernel distance between those of the {case.baseline.name} and reconstructions of real rows"
+    )
 
 
 def _no_difference(case: Case, over: Estimate) -> str:
     """What can be said where neither is shown to be nearer."""
     return (
-        f"No difference to the rows of the {case.baseline.name} can be shown at this number of them: the "
-        f"kernel distance changes by {plus_minus(over, signed=True)}{_told_apart(case)}."
+        f"By kernel distance no difference to the rows of the {case.baseline.name} can be shown at this number of rows "
+        f"(it changes by {plus_minus(over, signed=True)}){_told_apart(case)}."
     )
 
 
 def _told_apart(case: Case) -> str:
+    """What a classifier finds that knows the latents' rows from decoded real ones, or does not."""
     before, after = case.baseline.classifier_auc, case.chosen.classifier_auc
     if before is None or after is None:
         return ""
-    return (
-        f", and a classifier tells its rows from decoded real rows with an AUC of {after.value:.2f} instead of "
-        f"{before.value:.2f} (0.5: not at all)"
-    )
+    if _is_told(after):
+        return (
+            f", and a classifier tells its rows from decoded real rows with an AUC of {_auc(after)} instead of "
+            f"{_auc(before)} (0.5 is chance)"
+        )
+    if _is_told(before):
+        return (
+            f", and a classifier that tells the rows of the {case.baseline.name} from decoded real rows "
+            f"(AUC {_auc(before)}) cannot tell its rows ({_auc(after)}; 0.5 is chance)"
+        )
+    return f", and a classifier tells neither from decoded real rows (AUC {_auc(before)}, {_auc(after)}; 0.5 is chance)"
+
+
+def _is_told(auc: Estimate) -> bool:
+    return auc.value - 0.5 > TOLD_ERRORS * auc.standard_error
 
 
 def _kept_for_a_tie(case: Case) -> str:
     other = case.runner_up
     if other is None:
         return f"{case.keep}: it is the only candidate that can be chosen. Each other one says why it cannot."
-    tie = f"which is a tie (at most {TIE_NATS} nats, or one standard error)"
-    first = f"{case.keep}: over {case.rows:,} held-out rows the best other candidate, {other.name}, gains"
     over = other.kernel_over_prior
     if over is None:
         rows = "Its rows were not compared with those of the " + case.baseline.name
     elif other.has_better_rows or other.has_worse_rows:
-        where = "nearer to" if other.has_better_rows else "farther from"
-        rows = f"Its rows lie {where} decoded real rows all the same: kernel distance {plus_minus(over, signed=True)}"
+        where, moves = ("nearer to", "falls") if other.has_better_rows else ("farther from", "grows")
+        rows = f"Its rows lie {where} decoded real rows all the same: the kernel distance {moves} by {_size_of(over)}"
     else:
         rows = (
             f"Nor can a difference of the rows be shown: the kernel distance changes by {plus_minus(over, signed=True)}"
         )
-    return f"{first} {case.gain_of(other)}, {tie}. {rows}."
+    return f"{case.keep}: over {case.rows:,} held-out rows {_gains_little(case, other)}. {rows}."
+
+
+def _gains_little(case: Case, other: Contender) -> str:
+    gain = case.gains[other.name]
+    if gain is not None and gain.value < 0:
+        return f"nothing beats it, and the best other candidate, {_called(other)}, loses {_size_of(gain)} nats per row"
+    tie = f"which is a tie (at most {TIE_NATS} nats, or one standard error)"
+    return f"the best other candidate, {_called(other)}, gains {case.gain_of(other)}, {tie}"
 
 
 def _kept_for_its_rows(case: Case) -> str:
     first = case.dropped[0]
     over = first.kernel_over_prior
-    distance = plus_minus(over, signed=True) if over is not None else "unknown"
+    distance = f"grows by {plus_minus(over)}" if over is not None else "is unknown"
     return (
-        f"{case.keep}: {first.name} gains {case.gain_of(first)} over {case.rows:,} held-out rows, but its rows lie "
-        f"farther from decoded real rows than those of the {case.baseline.name}. The kernel distance changes by "
-        f"{distance}: what the density rewards does not reach the rows."
+        f"{case.keep}: {_called(first)} gains {case.gain_of(first)} over {case.rows:,} held-out rows, but its rows lie "
+        f"farther from decoded real rows than those of the {case.baseline.name}. The kernel distance {distance}: what "
+        "the density rewards does not reach the rows."
     )
 
 
@@ -161,5 +198,17 @@ def _number(value: float, decimals: int, signed: bool) -> str:
     return f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
 
 
-def _whole(percent: Estimate) -> str:
-    return f"{percent.value:.0f} ± {max(percent.standard_error, 0.5):.0f}"
+def _size_of(estimate: Estimate) -> str:
+    """By how much something falls, grows or loses."""
+    return plus_minus(Estimate(abs(estimate.value), estimate.standard_error))
+
+
+def _percent(share: Estimate) -> str:
+    """`93 ± 10 %`; one decimal where the error is below 1 %."""
+    error = max(100.0 * share.standard_error, LEAST_PERCENT)
+    decimals = 0 if error >= 1 else 1
+    return f"{100.0 * share.value:.{decimals}f} ± {error:.{decimals}f} %"
+
+
+def _auc(auc: Estimate) -> str:
+    return f"{auc.value:.2f} ± {max(auc.standard_error, LEAST_AUC):.2f}"

@@ -64,7 +64,8 @@ def recommend(contenders: Sequence[Contender], groups: Groups) -> Recommendation
     different = len(np.unique(groups))
     if different < FEWEST_ROWS:
         why_not = {**{each.name: f"not judged: {different} held-out rows are too few" for each in able}, **why_not}
-        text = reason.too_few_rows(different, FEWEST_ROWS, {each.name: gains[each.name] for each in able})
+        others = {each.name: gains[each.name] for each in able if each is not baseline}
+        text = reason.too_few_rows(different, FEWEST_ROWS, others)
         return Recommendation(None, None, text, TOO_FEW_ROWS, gains, why_not)
     chosen, dropped = _choose(able, baseline, gains, groups)
     why_not |= {each.name: reason.worse_rows(each) for each in dropped}
