@@ -246,15 +246,30 @@ def test_copies_of_a_row_count_once() -> None:
 
 
 def test_too_few_rows_recommend_nothing() -> None:
-    all_rows = [PRIOR, contender("gaussian", 0.7), contender("empirical", 2.0, memorisation=marked(8))]
+    all_rows = [PRIOR, contender("gaussian", 0.7, error=0.1), contender("empirical", 2.0, memorisation=marked(8))]
     found = judged(*(replace(each, scores=each.scores[:99]) for each in all_rows), groups=np.arange(99))
     assert (found.candidate, found.strategy, found.evidence) == (None, None, "too few rows")
     assert "needs 100 different held-out rows, and has 99 here" in found.reason
-    assert "0.708 ± 0.016 nats per row, of gaussian" in found.reason
+    assert "nats per row, of gaussian" in found.reason
     assert found.why_not["empirical"] == "memorises (z = 8)"
     assert "too few" in found.why_not["gaussian"]
     copies = judged(PRIOR, contender("gaussian", 0.7), groups=np.arange(ROWS) % 99)
     assert copies.evidence == "too few rows"
+
+
+@pytest.mark.parametrize(("rows", "named"), [(50, "gaussian"), (20, "gaussian"), (19, None)])
+def test_a_gain_that_stands_out_of_few_rows_names_a_strategy(rows: int, named: str | None) -> None:
+    all_rows = [PRIOR, contender("gaussian", 4.0, error=0.1), contender("mixture", 4.0, error=0.1)]
+    found = judged(*(replace(each, scores=each.scores[:rows]) for each in all_rows), groups=np.arange(rows))
+    assert (found.candidate, found.evidence) == (named, "too few rows")
+    assert (found.strategy is None) == (named is None)
+    assert f"{rows} " in found.reason
+
+
+def test_a_gain_of_few_rows_is_not_followed_where_rows_are_worse() -> None:
+    all_rows = [PRIOR, contender("gaussian", 4.0, error=0.1, rows=(0.5, 0.01))]
+    found = judged(*(replace(each, scores=each.scores[:50]) for each in all_rows), groups=np.arange(50))
+    assert (found.candidate, found.evidence) == (None, "too few rows")
 
 
 def test_nothing_held_out_recommends_nothing() -> None:

@@ -64,6 +64,14 @@ def too_few_rows(different: int, needed: int, gains: Gains) -> str:
     )
 
 
+def large_gain_of_few_rows(case: Case, different: int, needed: int) -> str:
+    """What few rows show all the same, and what they cannot."""
+    return (
+        f"{_what_to_use(case)} Only {different} different rows were held out, and finer differences need {needed}: "
+        f"a larger dataset, holdout or reference tells more."
+    )
+
+
 def nothing_left(why_not: Mapping[str, str]) -> str:
     """Every candidate is out."""
     reasons = "; ".join(f"{name}: {text}" for name, text in why_not.items())

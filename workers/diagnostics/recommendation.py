@@ -10,8 +10,10 @@ from workers.diagnostics import reason
 from workers.diagnostics.contender import Contender, Groups
 from workers.posteriors.estimate import Estimate
 
-FEWEST_ROWS = 100  # different held-out rows; with fewer an error is no error
+FEWEST_ROWS = 100  # different held-out rows
 CLEAR_ERRORS = 3.0
+FEWEST_TO_STAND_OUT = 20  # with fewer rows an error is no error
+STANDS_OUT_ERRORS = 5.0
 
 Gains = Mapping[str, Estimate | None]
 
@@ -55,31 +57,46 @@ def recommend(contenders: Sequence[Contender], groups: Groups) -> Recommendation
     3. Unless its rows lie farther from the decoded reference than the prior's by more than 2 paired errors: then it is
        dropped, and the rest compete again.
     Without a declared prior the diagonal gaussian takes the prior's place; one of the two must be a contender. Gain,
-    kernel distance and memorisation decide; everything else explains.
+    kernel distance and memorisation decide; everything else explains. Of fewer than 100 different rows the evidence is
+    "too few rows", and only a gain above 5 errors names a strategy.
     """
     baseline = _baseline(contenders)
     gains = {each.name: each.gain_over(baseline, groups) for each in contenders}
     why_not = {each.name: text for each in contenders if (text := _disqualified(each, gains[each.name]))}
     able = [each for each in contenders if each.name not in why_not]
     different = len(np.unique(groups))
-    if different < FEWEST_ROWS:
+    few = different < FEWEST_ROWS
+    chosen, dropped = _choose(able, baseline, gains, groups) if different else (None, [])
+    if few and not _stands_out(chosen, baseline, gains, different):
         why_not = {**{each.name: f"not judged: {different} held-out rows are too few" for each in able}, **why_not}
         others = {each.name: gains[each.name] for each in able if each is not baseline}
         text = reason.too_few_rows(different, FEWEST_ROWS, others)
         return Recommendation(None, None, text, TOO_FEW_ROWS, gains, why_not)
-    chosen, dropped = _choose(able, baseline, gains, groups)
     why_not |= {each.name: reason.worse_rows(each) for each in dropped}
     if chosen is None:
         return Recommendation(None, None, reason.nothing_left(why_not), DENSITY_ONLY, gains, why_not)
     left = [each for each in able if each not in dropped]
     best = _best(left, gains)
     why_not |= {each.name: _lost(each, chosen, best, groups) for each in left if each is not chosen}
+    case = reason.Case(chosen, best, _runner_up(left, chosen, gains), baseline, dropped, gains, len(groups))
+    if few:
+        text = reason.large_gain_of_few_rows(case, different, FEWEST_ROWS)
+        return Recommendation(chosen.name, chosen.strategy, text, TOO_FEW_ROWS, gains, why_not)
     evidence = AGREE if chosen is baseline else _evidence(chosen, gains[chosen.name])
-    text = reason.sentences(
-        reason.Case(chosen, best, _runner_up(left, chosen, gains), baseline, dropped, gains, len(groups)),
-        clear=evidence == CLEAR,
-    )
+    text = reason.sentences(case, clear=evidence == CLEAR)
     return Recommendation(chosen.name, chosen.strategy, text, evidence, gains, why_not)
+
+
+def _stands_out(chosen: Contender | None, baseline: Contender, gains: Gains, different: int) -> bool:
+    """Whether a gain is so large that even few rows show it: to be silent would cost more than to be a little wrong.
+
+    (MNIST, 50 held-out rows: gains of 3.5 ± 0.4 and 33.8 ± 2.1 nats, where the prior's rows lie 15 to 50 times as far
+    away as those of the fit.)
+    """
+    gain = gains.get(chosen.name) if chosen is not None else None
+    if chosen is baseline or gain is None or different < FEWEST_TO_STAND_OUT:
+        return False
+    return bool(gain.value > STANDS_OUT_ERRORS * gain.standard_error)
 
 
 def _baseline(contenders: Sequence[Contender]) -> Contender:
