@@ -52,7 +52,7 @@ def answer(content: Mapping[str, Any]) -> Answer:
         reason=str(lookup(content, "recommendation", "reason") or ""),
         evidence=evidence.replace(" ", "-"),
         evidence_title=title,
-        evidence_says=says,
+        evidence_says=says.format(baseline=baseline_text(content)),
         facts=tuple(fact for fact in (_gain(content), _gap(content), _apart(content), _mismatch(content)) if fact),
         command=_command(content, strategy),
         request=_request(content, strategy),

@@ -66,9 +66,9 @@ def chosen_of(content: Mapping[str, Any]) -> Candidate | None:
 
 
 def prior_of(content: Mapping[str, Any]) -> Candidate | None:
-    """The candidate that draws from the declared prior."""
-    kinds = ((one, lookup(one, "strategy", "kind")) for one in candidates_of(content))
-    return next((one for one, kind in kinds if kind == "prior"), None)
+    """The candidate that draws from the declared prior as it is, at no other temperature."""
+    priors = (one for one in candidates_of(content) if lookup(one, "strategy", "kind") == "prior")
+    return next((one for one in priors if lookup(one, "strategy", "temperature") in (None, 1)), None)
 
 
 def gain_of(candidate: Candidate | None) -> Figure | None:
@@ -87,8 +87,7 @@ def _is_baseline(candidate: Candidate) -> bool:
 
 def baseline_text(content: Mapping[str, Any]) -> str:
     """What gains are measured over: the prior, or the diagonal Gaussian where no prior is declared."""
-    over = lookup(content, "mismatch", "gain_over")
-    return "the prior" if over in (None, "prior") else f"the {over}".replace("gaussian diagonal", "diagonal Gaussian")
+    return "the prior" if prior_of(content) is not None or not candidates_of(content) else "the diagonal Gaussian"
 
 
 def main_grid(content: Mapping[str, Any]) -> Grid:

@@ -40,7 +40,7 @@ def bracket(mismatch: Mapping[str, Any]) -> tuple[str, str] | None:
         return least, "no upper bound: the encoder is deterministic"
     most = f"at most {number(upper, 2 if upper < 10 else 1)} nats"
     if lookup(mismatch, "marginal_kl", "saturated"):
-        most += " (saturated: says nothing)"
+        most += " (saturated: may be far too high)"
     return least, most
 
 
@@ -106,6 +106,8 @@ def _rate(mismatch: Mapping[str, Any]) -> list[Quantity]:
         near = "" if ceiling is None else f" It cannot exceed ln n = {number(ceiling, 2)}."
         shown = f"{with_error(information, 2)} nats"
         says = f"How much of R tells which row it was. R minus this is the upper bound above.{near}"
+        if rate is None:
+            says = "Without noise a latent tells exactly which row it was, so this is ln n and says nothing else."
         rows.append(Quantity("Index-code mutual information", shown, says))
     if (about := figure(mismatch.get("label_information"))) is not None:
         says = "How much of the gain comes from one density per label: what the latents tell of the label."

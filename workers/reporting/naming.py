@@ -5,7 +5,7 @@ from typing import Any
 
 from workers.reporting.figures import count
 
-EVIDENCE = {
+EVIDENCE = {  # baseline: "the prior", or what gains are over in its place
     "clear": (
         "Clear",
         "The held-out gain is more than three standard errors above zero, and the rows lie nearer to the reference by "
@@ -13,16 +13,16 @@ EVIDENCE = {
     ),
     "density only": (
         "Density only",
-        "The latents are described better, but at this number of rows the generated rows cannot be told from the "
-        "prior's.",
+        "The latents are described better, but at this number of rows the generated rows cannot be told from those of "
+        "{baseline}.",
     ),
     "agree": (
         "Agree",
-        "The prior is as good as the best fit, as far as these rows can tell: the simplest choice wins.",
+        "As far as these rows can tell, no candidate is better than {baseline}, which is the simplest.",
     ),
     "too few rows": (
         "Too few rows",
-        "Fewer than 100 rows were held out: read the numbers with their errors, and hold out more before relying on "
+        "Fewer than 100 different rows judge: read the numbers with their errors, and give more rows before relying on "
         "them.",
     ),
 }

@@ -236,7 +236,7 @@ def content() -> dict[str, Any]:
             "marginal_kl": {**estimate(0.709, 0.021), "upper": 13.57, "method": "flow", "saturated": True},
             "gaussian_kl": 0.431, "negentropy": estimate(0.297, 0.012), "negentropy_upper": 13.14,
             "index_code_mutual_information": estimate(8.06, 0.02), "index_code_ceiling": 10.82,
-            "gain_over": "prior", "shrinkage": 0.0, "per_dimension": [],
+            "per_dimension": [],
         },
         "candidates": candidates(),
         "floors": {
@@ -294,7 +294,7 @@ def without_prior() -> dict[str, Any]:
     )  # fmt: skip
     made["mismatch"].update(
         mean_kl=None, marginal_kl=None, gaussian_kl=None, negentropy=None, negentropy_upper=None,
-        index_code_mutual_information=None, index_code_ceiling=None, inert_dimensions=[], gain_over="gaussian diagonal",
+        index_code_mutual_information=None, index_code_ceiling=None, inert_dimensions=[],
     )  # fmt: skip
     return made
 

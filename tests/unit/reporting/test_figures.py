@@ -54,7 +54,7 @@ def test_shares_show_errors_below_half_a_per_cent() -> None:
 def test_the_bracket_says_when_its_upper_end_says_nothing() -> None:
     found = {"value": 0.709, "standard_error": 0.021, "upper": 13.57, "method": "flow", "saturated": True}
     assert bracket({"marginal_kl": found}) == (
-        "at least 0.71 ± 0.02 nats", "at most 13.6 nats (saturated: says nothing)"
+        "at least 0.71 ± 0.02 nats", "at most 13.6 nats (saturated: may be far too high)"
     )  # fmt: skip
     assert bracket({"marginal_kl": {**found, "upper": 0.93, "saturated": False}}) == (
         "at least 0.71 ± 0.02 nats", "at most 0.93 nats"

@@ -205,6 +205,18 @@ def test_the_prior_is_an_answer_too() -> None:
     assert "saturated" not in document.text.split("How to read")[0]
 
 
+def test_a_temperature_is_part_of_the_answer() -> None:
+    content = invented.matched()
+    colder = {**content["candidates"][0], "name": "prior at temperature 0.8", "chosen": True, "gain": {"value": 0.2}}
+    colder["strategy"] = {"kind": "prior", "temperature": 0.8}
+    content["candidates"] = [colder, *({**one, "chosen": False} for one in content["candidates"])]
+    content["recommendation"] |= {"candidate": colder["name"], "strategy": colder["strategy"]}
+    text = Document(render_page(content, Exhibits(rows=invented.IMAGES))).text
+    assert "Draw the latents from the prior at temperature 0.8" in text
+    assert "--strategy prior --temperature 0.8 --rows 10000" in text
+    assert "+0.2" in text.split("The candidates")[0]  # the gain is over the prior as it is
+
+
 def test_what_was_not_measured_reads_well() -> None:
     for content in (invented.too_few(), invented.without_prior(), _emptied(invented.content()), {}):
         document = Document(render_page(content, Exhibits(rows=invented.IMAGES)))
@@ -214,6 +226,8 @@ def test_what_was_not_measured_reads_well() -> None:
     text = Document(render_page(invented.without_prior(), Exhibits(rows=invented.IMAGES))).text
     assert "The model declares no prior" in text
     assert "over the diagonal Gaussian" in text
+    assert "over the prior" not in text.split("How to read")[0]
+    assert "loses as much as if" not in text
     assert "Failed: The encoder is deterministic" in text
     text = Document(render_page(invented.too_few(), Exhibits(rows=invented.IMAGES))).text
     assert "No recommendation" in text
