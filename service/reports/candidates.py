@@ -26,6 +26,7 @@ FULL_GAUSSIAN_SIZE = 1024  # latents up to which a covariance is full by default
 FULL_MIXTURE_SIZE = 256  # one covariance for each component
 FLOW_SIZES = range(2, 257)  # a coupling needs two dimensions; wide ones take hours
 FEWEST_ROWS_BY_LABEL = 50
+SHOWN_LABELS = 10
 TUNE_SHARE = 0.1  # of the rows that are not held out
 
 
@@ -115,6 +116,23 @@ def check_labels(dataset: DatasetRow, pointer: str) -> None:
         raise InvalidLabels(
             f"{dataset.id} has no labels to fit by: leave by_label out, or upload the dataset with labels",
             pointer=pointer,
+        )
+
+
+def check_reference(manifest: VaeManifest, dataset: DatasetRow, reference: DatasetRow | None) -> None:
+    """Raises InvalidLabels when a conditional model would be judged by a label that no row of the dataset has."""
+    if manifest.labels is None or reference is None or reference.label_counts is None:
+        return
+    known = {name for name, count in dataset.label_counts or [] if count}
+    unknown = [name for name, count in reference.label_counts if count and name not in known]
+    if unknown:
+        label = "the label" if len(unknown) == 1 else "the labels"
+        more = ", ..." if len(unknown) > SHOWN_LABELS else ""
+        raise InvalidLabels(
+            f"{reference.id} has {label} {', '.join(map(repr, unknown[:SHOWN_LABELS]))}{more}, which no row of "
+            f"{dataset.id} has, so nothing can be fitted that could be judged by them: leave these rows out of the "
+            "reference, or upload a dataset that has such rows too",
+            pointer="/reference",
         )
 
 

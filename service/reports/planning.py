@@ -10,7 +10,14 @@ from service.fits import operations as fits
 from service.fits.tables import FitRow
 from service.models import operations as models
 from service.models.tables import ModelRow
-from service.reports.candidates import PlannedCandidate, candidates_of, check_labels, check_prior, name_of
+from service.reports.candidates import (
+    PlannedCandidate,
+    candidates_of,
+    check_labels,
+    check_prior,
+    check_reference,
+    name_of,
+)
 
 
 def plan(
@@ -21,6 +28,8 @@ def plan(
     A family that the user named and that cannot be fitted is an error; one of the default is a candidate without fit.
     """
     manifest = models.manifest_of(model)
+    # One that is still read has no labels yet; the worker looks again.
+    check_reference(manifest, dataset, session.get(DatasetRow, request.reference) if request.reference else None)
     planned: list[PlannedCandidate] = []
     for candidate, pointer in candidates_of(request, manifest, dataset):
         if isinstance(candidate, Prior):

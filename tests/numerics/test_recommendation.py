@@ -285,7 +285,7 @@ def test_without_a_declared_prior_the_diagonal_gaussian_takes_its_place() -> Non
     found = judged(contender("mixture", 0.8), diagonal, contender("gaussian", 0.3))
     assert (found.candidate, found.evidence) == ("mixture", "clear")
     assert found.gains["diagonal"].value == 0.0
-    assert "takes the place of the diagonal" in found.reason
+    assert "likelier than under the diagonal, by 0.800" in found.reason
     same = judged(diagonal, contender("gaussian", 0.01))
     assert (same.candidate, same.evidence) == ("diagonal", "agree")
     assert "declares no prior" in same.reason

@@ -2,9 +2,9 @@
 
 import pytest
 
-from latentmill.errors import DataError, InvalidBundle
+from latentmill.errors import DataError, InvalidBundle, InvalidLabels
 from service.datasets.tables import DatasetRow
-from service.reports.candidates import default_candidates, name_of
+from service.reports.candidates import check_reference, default_candidates, name_of
 from tests.service.steps import vae
 
 GAUSSIAN, MIXTURE = {"kind": "gaussian"}, {"kind": "mixture"}
@@ -103,6 +103,20 @@ def test_the_default_follows_the_model(changes, labels, wanted):
     for candidate in default_candidates(vae(**changes), DatasetRow(label_counts=labels), 0.1):
         found.append(name_of(candidate, None, found))
     assert found == wanted
+
+
+def test_a_conditional_model_is_judged_by_labels_that_it_was_fitted_to():
+    manifest = vae(labels={"classes": ["0", "1", "2"]})
+    dataset, reference = (
+        DatasetRow(id=name, label_counts=counts)
+        for name, counts in (("dat_a", [["0", 9], ["1", 0]]), ("dat_b", [["0", 3], ["1", 1], ["2", 1]]))
+    )
+    with pytest.raises(InvalidLabels, match="dat_b has the labels '1', '2', which no row of dat_a has") as refused:
+        check_reference(manifest, dataset, reference)
+    assert refused.value.errors[0].pointer == "/reference"
+    check_reference(manifest, reference, dataset)
+    check_reference(vae(), dataset, reference)  # any label will do
+    check_reference(manifest, dataset, DatasetRow(id="dat_c", label_counts=None))  # is still read
 
 
 def test_a_failed_fit_is_a_candidate_less(client, model, dataset, create, show, worker):

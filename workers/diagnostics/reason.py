@@ -78,10 +78,11 @@ def nothing_left(why_not: Mapping[str, str]) -> str:
     return f"No candidate can be recommended ({reasons}). Fit a simpler family, or upload more rows."
 
 
-def worse_rows(contender: Contender) -> str:
+def worse_rows(contender: Contender, baseline: Contender) -> str:
     """Why a candidate was dropped for its rows."""
     found = contender.kernel_over_prior
-    return f"rows worse than the prior's (kernel distance {plus_minus(found, signed=True)})" if found else "worse rows"
+    far = f" (kernel distance {plus_minus(found, signed=True)})" if found else ""
+    return f"rows worse than the {baseline.name}'s{far}"
 
 
 def plus_minus(estimate: Estimate, *, signed: bool = False) -> str:
@@ -96,8 +97,8 @@ def plus_minus(estimate: Estimate, *, signed: bool = False) -> str:
 def _what_to_use(case: Case) -> str:
     also = "" if case.best is case.chosen else f"; {_called(case.best)} ties with it and is less simple"
     return (
-        f"Draw from the {_called(case.chosen)}: over {case.rows:,} held-out rows the ELBO of this decoder rises by "
-        f"{case.gain_of(case.chosen)} when it takes the place of the {case.baseline.name}{also}."
+        f"Draw from the {_called(case.chosen)}: under it the latents of {case.rows:,} held-out rows are likelier than "
+        f"under the {case.baseline.name}, by {case.gain_of(case.chosen)}{also}."
     )
 
 

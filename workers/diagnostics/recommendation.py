@@ -72,7 +72,7 @@ def recommend(contenders: Sequence[Contender], groups: Groups) -> Recommendation
         others = {each.name: gains[each.name] for each in able if each is not baseline}
         text = reason.too_few_rows(different, FEWEST_ROWS, others)
         return Recommendation(None, None, text, TOO_FEW_ROWS, gains, why_not)
-    why_not |= {each.name: reason.worse_rows(each) for each in dropped}
+    why_not |= {each.name: reason.worse_rows(each, baseline) for each in dropped}
     if chosen is None:
         return Recommendation(None, None, reason.nothing_left(why_not), DENSITY_ONLY, gains, why_not)
     left = [each for each in able if each not in dropped]

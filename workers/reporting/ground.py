@@ -76,7 +76,7 @@ def _refuse_unknown_labels(dataset: Encoding, reference: Encoding, judging: Rows
         named = ", ".join(map(repr, unknown[:SHOWN_LABELS])) + (", ..." if len(unknown) > SHOWN_LABELS else "")
         label = "the label" if len(unknown) == 1 else "the labels"
         raise DataError(
-            f"The reference has {label} {named}, and no row of the dataset does, so nothing was fitted that could be "
+            f"The reference has {label} {named}, which no row of the dataset has, so nothing was fitted that could be "
             "judged by them: leave these rows out of the reference, or upload a dataset that has such rows too.",
             pointer="/reference",
         )
