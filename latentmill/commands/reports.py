@@ -34,9 +34,13 @@ def report(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Id or name.")],
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Id or name.")],
     reference: Annotated[str | None, typer.Option(help="A dataset that the VAE never saw.")] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Rows made by each candidate.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=20, max=50_000, help="Rows made by each candidate; default: 2,000.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
-    holdout: Annotated[float | None, typer.Option(min=0, max=0.5, help="Share of rows that judge.")] = None,
+    holdout: Annotated[
+        float | None, typer.Option(min=0, max=0.5, help="Share of rows that judge; default: 0.1.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="A name to call it by instead of its id.")] = None,
     out: Out = None,
     as_json: AsJson = False,

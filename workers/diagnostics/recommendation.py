@@ -68,7 +68,10 @@ def recommend(contenders: Sequence[Contender], groups: Groups) -> Recommendation
     few = different < FEWEST_ROWS
     chosen, dropped = _choose(able, baseline, gains, groups) if different else (None, [])
     if few and not _stands_out(chosen, baseline, gains, different):
-        why_not = {**{each.name: f"not judged: {different} held-out rows are too few" for each in able}, **why_not}
+        why_not = {
+            **{each.name: f"not judged: too few different rows held out ({different})" for each in able},
+            **why_not,
+        }
         others = {each.name: gains[each.name] for each in able if each is not baseline}
         text = reason.too_few_rows(different, FEWEST_ROWS, others)
         return Recommendation(None, None, text, TOO_FEW_ROWS, gains, why_not)

@@ -14,6 +14,7 @@ from workers.posteriors.twin import label_texts
 from workers.reporting.subject import Rows, Subject, halves, unseen_rows
 
 FULL_MEASURE_SIZE = 1024  # up to here covariances are measured
+FEWEST_JUDGES = 2
 SHOWN_LABELS = 10
 
 
@@ -39,6 +40,16 @@ class Ground:
         return len(self.first)
 
     @property
+    def seen(self) -> int:
+        """Rows of a reference that do not judge, as the dataset has them too."""
+        return 0 if self.judge is self.subject else self.judge.encoding.rows - len(self.judging)
+
+    @property
+    def larger(self) -> str:
+        """What gives more rows to judge by, where it is larger."""
+        return "dataset, holdout or reference" if self.judge is self.subject else "reference"
+
+    @property
     def groups(self) -> NDArray[np.int64]:
         """Numbers that identical judging rows share, (n,)."""
         digests = np.ascontiguousarray(self.judge.encoding.row_digests[self.judging])
@@ -53,19 +64,35 @@ def ground_of(
     split = split_rows(encoding.row_digests, encoding.labels, seed=seed, holdout=holdout)
     judge = subject if reference is None else reference
     judging = split.holdout if reference is None else unseen_rows(reference.encoding, encoding)
-    if len(judging) < 2:
-        raise DataError(
-            "Every row of the reference is also a row of the dataset: upload rows that the dataset does not have."
-            if reference is not None
-            else f"{len(judging)} of {encoding.rows:,} rows are held out: too few to judge by; upload more rows.",
-            pointer="/dataset" if reference is None else "/reference",
-        )
+    _refuse_few_rows(encoding, split, reference, judging)
     if reference is not None and subject.vae.manifest.labels is not None:
         _refuse_unknown_labels(subject.encoding, judge.encoding, judging)
     first, second = halves(judge.encoding, judging, seed=seed)
     compared = min(rows, len(first), len(second))
     measured = measure(encoding, split, full=encoding.latent_size <= FULL_MEASURE_SIZE, check=check)
     return Ground(subject, split, measured, judge, judging, first[:compared], second[:compared])
+
+
+def _refuse_few_rows(encoding: Encoding, split: Split, reference: Subject | None, judging: Rows) -> None:
+    if len(split.training) == 0:
+        different = int(split.groups.max()) + 1
+        raise DataError(
+            f"The {encoding.rows:,} rows hold {different} different ones: too few to learn from some and hold others "
+            "out; upload more rows.",
+            pointer="/dataset",
+        )
+    if len(judging) >= FEWEST_JUDGES:
+        return
+    if reference is None:
+        raise DataError(
+            f"{len(judging)} of {encoding.rows:,} rows are held out: too few to judge by; upload more rows.",
+            pointer="/dataset",
+        )
+    raise DataError(
+        f"Of the {reference.encoding.rows:,} rows of the reference {len(judging)} are not in the dataset too: too few "
+        "to judge by; upload rows that the dataset does not have.",
+        pointer="/reference",
+    )
 
 
 def _refuse_unknown_labels(dataset: Encoding, reference: Encoding, judging: Rows) -> None:

@@ -141,14 +141,20 @@ def _own_settings(ground: Ground, found: RowFindings | None) -> dict[str, Any]:
 
 
 def _warnings(ground: Ground, rows: int) -> list[str]:
+    told = []
+    if ground.seen:
+        told.append(
+            f"{ground.seen:,} of the {ground.judge.encoding.rows:,} rows of the reference are in the dataset too, and "
+            "were left out."
+        )
     if ground.compared < FEWEST_ROWS:
-        return [
+        told.append(
             f"Only {ground.compared} rows for each reference, and rows are not compared below {FEWEST_ROWS}: upload a "
-            "larger dataset, or a reference."
-        ]
-    if ground.compared < rows:
-        return [
+            f"larger {ground.larger}."
+        )
+    elif ground.compared < rows:
+        told.append(
             f"{rows:,} rows were asked for, and {ground.compared:,} compared: half of the {len(ground.judging):,} rows "
-            "that judge. A larger dataset, a larger holdout or a reference gives more."
-        ]
-    return []
+            f"that judge. A larger {ground.larger} gives more."
+        )
+    return told

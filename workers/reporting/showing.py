@@ -138,11 +138,9 @@ def exhibits_of(
     dimensions = mismatch["per_dimension"]
     apart = [entry.get("marginal_kl") for entry in dimensions]
     worst = _worst(draws, apart)
-    label = found.reference.labels[0] if found is not None and found.reference.labels is not None else None
-    strips = [
-        strip(subject.vae, draws, dimension, None if label is None else int(label), batch_rows=batch_rows)
-        for dimension in worst[:STRIPS]
-    ]
+    labels = ground.judge.model_labels(ground.judging[:1])
+    label = None if labels is None else int(labels[0])
+    strips = [strip(subject.vae, draws, dimension, label, batch_rows=batch_rows) for dimension in worst[:STRIPS]]
     return Exhibits(
         rows=subject.vae.manifest.rows,
         histograms=histograms(draws, prior, worst[:WORST], apart, seed=seed),

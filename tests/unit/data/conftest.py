@@ -25,6 +25,7 @@ def linear_vae(
     weights: dict | None = None,
     likelihood: dict | None = None,
     given: list[int] | None = None,
+    prior: dict | None = None,
 ) -> TorchVae:
     """x = W z with W'W = I, mean = W'x, std = STD: heads laid out as `true` (head, scale) and declared as `declared`.
 
@@ -65,6 +66,7 @@ def linear_vae(
             "decoder": decoded,
         },
         **({"likelihood": likelihood} if likelihood else {}),
+        **({"prior": prior} if prior else {}),
     }
     tensors |= weights or {}
     if given:
