@@ -93,7 +93,7 @@ def _generate(client: Client, data: digits.Digits, folders: dict[str, Path], con
 def _report(client: Client, data: digits.Digits, path: Path, console: Console) -> Path:
     """The same fits compared on digits that neither they nor the VAE saw: the page that `latentmill report` writes."""
     console.print("Comparing the strategies on the digits that the VAE never saw ...", style="dim")
-    reference = client.datasets.add(data.unseen, name="digits that the VAE never saw").wait()
+    reference = client.datasets.add(data.unseen, name="unseen digits").wait()
     candidates = list(FAMILIES.values())
     report = client.reports.create("digits", "digits", reference=reference, candidates=candidates, seed=SEED)
     return report.wait().save(path)
