@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 # Pytest in a temporary directory of its own, which goes with all that killed processes left in it.
 define pytest
-@folder=$$(mktemp -d) && TMPDIR=$$folder $(BIN)/python -m pytest --basetemp $$folder/t $(1); \
+@folder=$$(mktemp -d) && OMP_WAIT_POLICY=PASSIVE TMPDIR=$$folder $(BIN)/python -m pytest --basetemp $$folder/t $(1); \
 	code=$$?; rm -rf $$folder; exit $$code
 endef
 

@@ -61,7 +61,7 @@ def report_on(
     encoding: Encoding,
     families: Sequence[Family] = (Gaussian(), Mixture(components=2)),
     *,
-    rows: int = 300,
+    rows: int = 150,
     seed: int = 0,
 ) -> Report:
     """The report of the prior, where there is one, and of these families, each fitted to `encoding`."""

@@ -5,6 +5,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from workers.diagnostics.discriminants import linear_scores, quadratic_scores
 from workers.diagnostics.features import checked_pair
@@ -86,5 +87,7 @@ def _tree_scores(features: Floats, generated: NDArray[np.bool_], judged: Floats)
     trees = HistGradientBoostingClassifier(
         max_iter=TREES, max_leaf_nodes=LEAVES, max_bins=BINS, early_stopping=False, random_state=0
     )
-    odds: Floats = trees.fit(features, generated).decision_function(judged)
+    # One thread: sums of several would differ in bits, and threads that wait for a busy core cost more than they bring.
+    with threadpool_limits(1, "openmp"):
+        odds: Floats = trees.fit(features, generated).decision_function(judged)
     return odds
