@@ -59,7 +59,7 @@ class Ground:
 def ground_of(
     subject: Subject, reference: Subject | None, *, rows: int, seed: int, holdout: float, check: Callable[[], None]
 ) -> Ground:
-    """The split of the dataset, and n = min(rows, half of the judging rows) rows for each reference."""
+    """The split of the dataset, and n rows for each reference: `rows`, half of what judges, or what memory holds."""
     encoding = subject.encoding
     split = split_rows(encoding.row_digests, encoding.labels, seed=seed, holdout=holdout)
     judge = subject if reference is None else reference
@@ -68,7 +68,7 @@ def ground_of(
     if reference is not None and subject.vae.manifest.labels is not None:
         _refuse_unknown_labels(subject.encoding, judge.encoding, judging)
     first, second = halves(judge.encoding, judging, seed=seed)
-    compared = min(rows, len(first), len(second))
+    compared = min(rows, len(first), len(second), subject.most_compared)
     measured = measure(encoding, split, full=encoding.latent_size <= FULL_MEASURE_SIZE, check=check)
     return Ground(subject, split, measured, judge, judging, first[:compared], second[:compared])
 

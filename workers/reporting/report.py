@@ -152,6 +152,11 @@ def _warnings(ground: Ground, rows: int) -> list[str]:
             f"Only {ground.compared} rows for each reference, and rows are not compared below {FEWEST_ROWS}: upload a "
             f"larger {ground.larger}."
         )
+    elif ground.compared < rows and ground.compared == ground.subject.most_compared:
+        told.append(
+            f"{rows:,} rows were asked for, and {ground.compared:,} compared: rows of "
+            f"{ground.subject.values_per_row:,} values are too large to hold more of them in memory."
+        )
     elif ground.compared < rows:
         told.append(
             f"{rows:,} rows were asked for, and {ground.compared:,} compared: half of the {len(ground.judging):,} rows "

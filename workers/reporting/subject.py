@@ -16,6 +16,7 @@ from workers.posteriors.split import split_rows
 from workers.rows import RowBatch, codec
 
 BLOCK_VALUES = 2**23  # values of real rows that are held at once as floats
+SAMPLE_BYTES = 2**28  # of the rows of one candidate, as delivered
 
 Rows = NDArray[np.int64]
 
@@ -30,6 +31,11 @@ class Subject:
 
     def delivered(self, numbers: Rows) -> RowBatch:
         """The named rows as a job would deliver them: through the model's units, and typed."""
+        step = self.block_rows
+        parts = [self._delivered(numbers[first : first + step]) for first in range(0, max(1, len(numbers)), step)]
+        return RowBatch.joined(parts)
+
+    def _delivered(self, numbers: Rows) -> RowBatch:
         if self.rows is None:
             raise ValueError("a dataset of latents has no rows")
         rows = codec(self.vae.manifest.rows)
@@ -41,9 +47,20 @@ class Subject:
 
     def blocks(self) -> Iterator[Rows]:
         """Ranges of all row numbers, each small enough to hold as floats."""
-        step = max(1, BLOCK_VALUES // self.values_per_row)
-        for first in range(0, self.encoding.rows, step):
-            yield np.arange(first, min(first + step, self.encoding.rows))
+        for first in range(0, self.encoding.rows, self.block_rows):
+            yield np.arange(first, min(first + self.block_rows, self.encoding.rows))
+
+    @property
+    def block_rows(self) -> int:
+        """Rows that are held at once as floats."""
+        return max(1, BLOCK_VALUES // self.values_per_row)
+
+    @property
+    def most_compared(self) -> int:
+        """Rows of each sample that memory has room for: a report holds about ten samples at once."""
+        fields = codec(self.vae.manifest.rows).fields
+        row_bytes = sum(int(np.prod(field.shape)) * field.dtype.itemsize for field in fields)
+        return max(1, SAMPLE_BYTES // row_bytes)
 
     @property
     def values_per_row(self) -> int:

@@ -21,7 +21,7 @@ from workers.posteriors.draws import posteriors_at
 from workers.posteriors.estimate import Estimate
 from workers.reporting.ground import Ground
 from workers.reporting.samples import Sample
-from workers.reporting.subject import Rows, Subject
+from workers.reporting.subject import BLOCK_VALUES, Rows, Subject
 from workers.rows import Field, RowBatch, codec
 
 Floats = NDArray[np.float64]
@@ -72,7 +72,7 @@ class Yardstick:
 
     def row_features(self, rows: RowBatch) -> Floats:
         """The features (n, d) of rows as delivered."""
-        return self.features(row_values(rows, self.fields, self.means))
+        return _features_of(rows, self.features, self.fields, self.means)
 
     def quality(self, look: Look, prior: Look | None, floor: Look, check: Check) -> Quality:
         """All measures of one candidate; `prior` is what its distance is compared with."""
@@ -127,7 +127,7 @@ def yardstick_of(
     rows = subject.vae.manifest.rows
     fields = codec(rows).fields
     learn = ground.split.training[: min(MAX_FEATURE_ROWS, max(2, MAX_FEATURE_VALUES // subject.values_per_row))]
-    known = _delivered(subject, learn) if subject.rows is not None else reference.rows
+    known = subject.delivered(learn) if subject.rows is not None else reference.rows
     means = column_means(known, fields)
     features = principal_features(
         row_values(known, fields, means), len(reference.latents), standardise=isinstance(rows, TableRows)
@@ -135,7 +135,7 @@ def yardstick_of(
     latent_features = _latent_features(subject, learn, len(reference.latents))
 
     def of(batch: RowBatch) -> Floats:
-        return features(row_values(batch, fields, means))
+        return _features_of(batch, features, fields, means)
 
     decoded = Look(of(reference.rows), latent_features(reference.latents), reference.rows)
     own = None if real is None else of(real)
@@ -143,9 +143,14 @@ def yardstick_of(
     return Yardstick(features, latent_features, fields, means, decoded, own, real, others, names, seed)
 
 
-def _delivered(subject: Subject, numbers: Rows) -> RowBatch:
-    parts = np.array_split(numbers, -(-len(numbers) // 1024))
-    return RowBatch.joined([subject.delivered(part) for part in parts])
+def _features_of(
+    rows: RowBatch, features: PrincipalFeatures, fields: tuple[Field, ...], means: dict[str, float]
+) -> Floats:
+    """A block of rows at a time: as float64 all values of large images would not fit into memory."""
+    values = sum(int(np.prod(field.shape)) for field in fields)
+    step = max(1, BLOCK_VALUES // values)
+    parts = [rows.cut(first, first + step) for first in range(0, rows.rows, step)]
+    return np.concatenate([features(row_values(part, fields, means)) for part in parts])
 
 
 def _latent_features(subject: Subject, learn: Rows, compared: int) -> Callable[[Any], Floats]:

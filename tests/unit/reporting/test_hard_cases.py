@@ -16,9 +16,11 @@ from workers.posteriors import density_of, fit_posterior, open_encoding
 from workers.posteriors.judging import judged_density
 from workers.posteriors.prior import declared_prior
 from workers.posteriors.tempered import tempered
+from workers.posteriors.twin import gaussian_twin
 from workers.reporting.candidates import Candidate
 from workers.reporting.ground import Ground, ground_of
 from workers.reporting.report import Report, make_report
+from workers.reporting.scores import held_out_scores
 from workers.reporting.subject import Subject
 
 W = np.linalg.qr(np.random.default_rng(5).standard_normal((WIDTH, 4)))[0]
@@ -57,7 +59,7 @@ def ground(dataset: Subject, reference: Subject | None = None) -> Ground:
     return ground_of(dataset, reference, rows=25, seed=0, holdout=0.2, check=nothing)
 
 
-def reported(found: Ground, *families: tuple[Family, bool], temperature: float = 1.0) -> Report:
+def reported(found: Ground, *families: tuple[Family, bool]) -> Report:
     """A report of the prior, where there is one, and of `families`, each by label or not."""
     vae = found.subject.vae
     prior = declared_prior(vae.manifest, {})
@@ -69,10 +71,8 @@ def reported(found: Ground, *families: tuple[Family, bool], temperature: float =
             progress=nothing, check=nothing, conditional=vae.manifest.labels is not None,
         )  # fmt: skip
         served = density_of(fit.family, fit.parameters)
-        judged = tempered(
-            judged_density(found.subject.encoding, found.split, family, served, check=nothing), temperature
-        )
-        strategy = Aggregate(fit="fit_1", temperature=temperature)
+        judged = judged_density(found.subject.encoding, found.split, family, served, check=nothing)
+        strategy = Aggregate(fit="fit_1")
         candidates.append(
             Candidate(family.kind + " by label" * by_label, strategy, fit.family, by_label, "fit_1", served, judged)
         )
@@ -164,11 +164,11 @@ def test_latents_alone_can_be_reported(tmp_path: Path) -> None:
 def test_a_warmer_density_is_scored_as_what_it_draws(tmp_path: Path, seen) -> None:
     """N(m, t^2 S) loses D (ln t + 1 / 2t^2 - 1/2) nats to N(m, S): 4 dimensions at t = 1.3 lose 0.23."""
     found = ground(seen(linear_vae(tmp_path / "v.zip"), rows_of(1_000)))
-    plain, warm = (
-        reported(found, (Gaussian(), False), temperature=t).content["candidates"][1]["gain"]["value"]
-        for t in (1.0, 1.3)
-    )
-    assert plain - warm == pytest.approx(4 * (np.log(1.3) + 0.5 / 1.3**2 - 0.5), abs=0.08)
+    plain = gaussian_twin(found.subject.encoding, found.split, found.measured, conditional=False, check=nothing)[1]
+    densities = {"plain": plain, "warm": tempered(plain, 1.3)}
+    scores = held_out_scores(found, densities, conditional=False, seed=0, check=nothing)
+    lost = (scores["plain"] - scores["warm"]).mean()
+    assert lost == pytest.approx(4 * (np.log(1.3) + 0.5 / 1.3**2 - 0.5), abs=0.08)
 
 
 def test_what_the_reference_shares_with_the_dataset_is_told(tmp_path: Path, seen) -> None:
@@ -179,3 +179,17 @@ def test_what_the_reference_shares_with_the_dataset_is_told(tmp_path: Path, seen
     assert report.warnings[1:] == []
     with pytest.raises(LatentmillError, match="Of the 201 rows of the reference 1 are not in the dataset too"):
         ground(dataset, seen(vae, rows[:201]))
+
+
+def test_large_rows_are_compared_in_the_number_that_memory_holds(tmp_path: Path, seen, monkeypatch) -> None:
+    """Features are computed block by block, and are the same."""
+    dataset = seen(linear_vae(tmp_path / "v.zip"), rows_of(300))
+    whole = dataset.delivered(np.arange(40)).values["rows"]
+    monkeypatch.setattr("workers.reporting.subject.SAMPLE_BYTES", 22 * WIDTH * 4)
+    monkeypatch.setattr("workers.reporting.subject.BLOCK_VALUES", 7 * WIDTH)
+    assert np.array_equal(dataset.delivered(np.arange(40)).values["rows"], whole)
+    report = reported(ground(dataset), (Gaussian(), False))
+    assert report.content["settings"]["rows"] == 22
+    assert report.warnings == [
+        "25 rows were asked for, and 22 compared: rows of 16 values are too large to hold more of them in memory."
+    ]
