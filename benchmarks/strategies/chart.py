@@ -5,7 +5,17 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 
-from benchmarks.strategies.regret import FIXED, Interval, Result, best_gain, chosen, distance, over_seeds, regret
+from benchmarks.strategies.regret import (
+    FIXED,
+    Interval,
+    Result,
+    best_gain,
+    chosen,
+    distance,
+    is_silent,
+    over_seeds,
+    regret,
+)
 
 DASH = "M-1.4,-0.16H1.4V0.16H-1.4Z"
 LOOKS = {  # what is drawn in the left panel: colour and shape
@@ -48,7 +58,7 @@ def draw(results: list[Result], folder: Path) -> None:
         .configure_title(anchor="start", frame="group", fontSize=13, color=INK)
         .configure_legend(
             orient="bottom", labelFontSize=11, titleFontSize=11, titleFontWeight="normal", labelColor=INK,
-            titleColor=INK, symbolSize=70, columnPadding=8, labelLimit=220,
+            titleColor=INK, symbolSize=70, columnPadding=8, labelLimit=220, titleLimit=330,
         )
         .configure_view(stroke=None)
     )  # fmt: skip
@@ -89,7 +99,7 @@ def _gain_and_distance(results: list[Result]) -> alt.LayerChart:
     )
     layers = alt.layer(dots, _kind_labels(cells, x))
     return layers.properties(
-        width=LEFT, height=HEIGHT, title=alt.Title(f"Rows of each strategy, {largest:,} rows uploaded", offset=26)
+        width=LEFT, height=HEIGHT, title=alt.Title(f"Rows of each strategy, {largest:,} rows uploaded", offset=8)
     )
 
 
@@ -116,6 +126,7 @@ def _regrets(results: list[Result]) -> alt.LayerChart:
             "model": KINDS[cell["kind"]][0],
             "rows": f"{cell['size']:,}",
             "place": list(KINDS).index(cell["kind"]),
+            "filling": 0.0 if is_silent(cell, policy) else 0.75,
         }
         for policy in policies
         for cell in results
@@ -130,15 +141,18 @@ def _regrets(results: list[Result]) -> alt.LayerChart:
         .scale(type="symlog", constant=0.003)
         .axis(values=DISTANCES, format="~r")
     )
+    names, colours = zip(*KINDS.values(), strict=True)
     dots = (
         alt.Chart(alt.Data(values=points))
-        .mark_circle(opacity=0.7)
+        .mark_point(opacity=0.75, filled=True, strokeWidth=1.4)
         .encode(
             x=x,
             y=y,
             yOffset=alt.YOffset("place:Q").scale(domain=[-1.5, 6.5]),
-            color=alt.Color("model:N", title="model")
-            .scale(domain=[name for name, _ in KINDS.values()], range=[colour for _, colour in KINDS.values()])
+            fillOpacity=alt.FillOpacity("filling:Q", scale=None),
+            stroke=alt.Stroke("model:N", legend=None).scale(domain=names, range=colours),
+            color=alt.Color("model:N", title="model (hollow: no advice, counted as the prior)")
+            .scale(domain=names, range=colours)
             .legend(columns=3),
             size=alt.Size("rows:N", title="rows uploaded")
             .scale(domain=sizes, range=[14, 36, 72][: len(sizes)])
@@ -149,7 +163,7 @@ def _regrets(results: list[Result]) -> alt.LayerChart:
     bars = interval.mark_rule(strokeWidth=2, color="black").encode(x="low:Q", x2="high:Q")
     marks = interval.mark_tick(thickness=3, size=40, color="black").encode(x="mean:Q")
     return alt.layer(dots, bars, marks).properties(
-        width=RIGHT, height=HEIGHT, title=alt.Title("What each habit costs (bar: mean over all)", offset=26)
+        width=RIGHT, height=HEIGHT, title=alt.Title("What advice and habits cost (bars: means)", offset=24)
     )
 
 

@@ -13,6 +13,7 @@ from benchmarks.strategies.regret import (
     best_gain,
     chosen,
     distance,
+    is_silent,
     noise,
     over_seeds,
     regret,
@@ -28,8 +29,8 @@ KIND_NAMES = {
 }
 WRONG = 3.0  # standard errors of a difference of distances, from which a regret is no chance
 POLICY_NAMES = {
-    "auto": "auto",
-    "auto with reference": "auto, with a reference the VAE never saw",
+    "auto": "auto, no reference",
+    "auto with reference": "auto, reference",
     **{name: f"always {name}" for name in FIXED},
 }
 
@@ -46,6 +47,7 @@ def write(results: list[Result], folder: Path, *, cpu_seconds: float) -> None:
         "no_help": _no_help(results, WRONG * error),
         "wrong": _wrong(results, WRONG * error),
         "silent": _silent(results),
+        "short": _in_short(results),
         "largest": f"{largest:,}",
         "seeds": len({cell["seed"] for cell in results}),
         "sizes": " / ".join(f"{size:,}" for size in sorted({cell["size"] for cell in results})),
@@ -57,6 +59,18 @@ def write(results: list[Result], folder: Path, *, cpu_seconds: float) -> None:
     }
     (folder / "strategies.md").write_text(template.format(**parts))
     _write_csv(results, folder / "strategies.csv")
+
+
+def _in_short(results: list[Result]) -> str:
+    """The advice beside the best and the worst habit, over all cells."""
+    means = {policy: over_seeds(results, policy).mean for policy in POLICY_NAMES}
+    habits = sorted(FIXED, key=lambda name: means[name])
+    shown = {policy: f"{mean:.4f}" for policy, mean in means.items()}
+    return (
+        f"Mean regret over all {len(results)} cells: {shown['auto with reference']} for the advice with a reference, "
+        f"{shown['auto']} without one. The best habit was to draw always from the {habits[0]} ({shown[habits[0]]}), "
+        "then " + ", ".join(f"the {name} ({shown[name]})" for name in habits[1:]) + "."
+    )
 
 
 def _kinds(cells: list[Result]) -> list[tuple[str, list[Result]]]:
@@ -133,7 +147,7 @@ def _no_help(results: list[Result], threshold: float) -> str:
         for size in _sizes(results):
             cells = [cell for cell in own if cell["size"] == size]
             helped = [distance(cell, "prior") - distance(cell, best(cell)) for cell in cells]
-            if statistics.mean(helped) < threshold:
+            if helped and statistics.mean(helped) < threshold:
                 lines.append(
                     f"- {kind}, {size:,} rows: the best fit takes {statistics.mean(helped):.4f} off the prior's "
                     f"distance of {statistics.mean(distance(cell, 'prior') for cell in cells):.4f} "
@@ -146,7 +160,7 @@ def _wrong(results: list[Result], threshold: float) -> str:
     """Cells where the advice cost more than chance explains."""
     lines = []
     for policy in ADVICE:
-        cells = [cell for cell in results if cell[policy]["choice"] is not None]
+        cells = [cell for cell in results if not is_silent(cell, policy)]
         wrong = [cell for cell in cells if regret(cell, chosen(cell, policy)) > threshold]
         lines.append(f"- {POLICY_NAMES[policy]}: {len(wrong)} of {len(cells)} cells with advice.")
         lines += [
@@ -162,8 +176,8 @@ def _silent(results: list[Result]) -> str:
     """What it costs that the report gives no advice."""
     sentences = []
     for policy in ADVICE:
-        silent = [cell for cell in results if cell[policy]["choice"] is None]
-        rest = [cell for cell in results if cell[policy]["choice"] is not None]
+        silent = [cell for cell in results if is_silent(cell, policy)]
+        rest = [cell for cell in results if not is_silent(cell, policy)]
         sizes = ", ".join(f"{size:,} rows" for size in _sizes(silent))
         if silent:
             sentences.append(

@@ -46,14 +46,13 @@ def regret(result: Result, choice: str) -> float:
 
 
 def noise(results: Iterable[Result]) -> float:
-    """The standard error of a candidate's mean distance beside another's, as its two halves show it."""
-    halves = [
-        (np.subtract(*result["distances"][name]) - np.subtract(*result["distances"]["prior"])) / 2.0
-        for result in results
-        for name in CANDIDATES
-        if name in result["distances"] and name != "prior"
-    ]
-    return float(np.sqrt(np.mean(np.square(halves))))
+    """The standard error of a fit's mean distance beside that of the best in its cell, as both halves show it."""
+    errors = []
+    for result in results:
+        nearest = np.array(result["distances"][best(result)])
+        others = set(result["distances"]) & set(CANDIDATES) - {"prior", best(result)}
+        errors += [np.diff(np.array(result["distances"][name]) - nearest)[0] / 2.0 for name in others]
+    return float(np.sqrt(np.mean(np.square(errors))))
 
 
 def over_seeds(results: list[Result], policy: str) -> Interval:
@@ -70,3 +69,8 @@ def over_seeds(results: list[Result], policy: str) -> Interval:
 def chosen(result: Result, policy: str) -> str:
     """The candidate that a policy takes: the report's advice, and the prior where it gives none; or a habit."""
     return result[policy]["choice"] or "prior" if policy in ADVICE else policy
+
+
+def is_silent(result: Result, policy: str) -> bool:
+    """Whether the report gave no advice."""
+    return policy in ADVICE and result[policy]["choice"] is None
