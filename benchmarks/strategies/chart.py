@@ -36,8 +36,8 @@ KINDS = {
     "collapsed": ("collapsed", "#8c8c8c"),
 }
 POLICIES = {
-    "auto": "auto",
-    "auto with reference": "auto, unseen reference",
+    "auto": "auto, no reference",
+    "auto with reference": "auto, reference",
     **{name: f"always {name}" for name in FIXED},
 }
 INK, GRID = "#333333", "#e8e8e8"
