@@ -46,7 +46,7 @@ DISTANCES = [0, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
 
 
 def draw(results: list[Result], folder: Path) -> None:
-    """strategies.png and strategies.svg in `folder`."""
+    """strategies.png in `folder`."""
     both = alt.hconcat(_gain_and_distance(results), _regrets(results), spacing=30)
     styled = (
         both.resolve_scale(color="independent", shape="independent", size="independent")
@@ -63,7 +63,6 @@ def draw(results: list[Result], folder: Path) -> None:
         .configure_view(stroke=None)
     )  # fmt: skip
     styled.save(folder / "strategies.png", scale_factor=2)
-    styled.save(folder / "strategies.svg")
 
 
 def _gain_and_distance(results: list[Result]) -> alt.LayerChart:
@@ -83,7 +82,7 @@ def _gain_and_distance(results: list[Result]) -> alt.LayerChart:
     )
     y = (
         alt.Y("distance:Q", title="kernel distance to decoded posteriors of test digits")
-        .scale(type="symlog", constant=0.003)
+        .scale(type="symlog", constant=0.003, domain=_domain(points, "distance"), nice=False, clamp=True)
         .axis(values=DISTANCES, format="~r")
     )
     colours, shapes = zip(*LOOKS.values(), strict=True)
@@ -138,7 +137,7 @@ def _regrets(results: list[Result]) -> alt.LayerChart:
     )
     x = (
         alt.X("regret:Q", title="regret: distance above the best candidate's")
-        .scale(type="symlog", constant=0.003)
+        .scale(type="symlog", constant=0.003, domain=_domain(points, "regret"), nice=False)
         .axis(values=DISTANCES, format="~r")
     )
     names, colours = zip(*KINDS.values(), strict=True)
@@ -165,6 +164,11 @@ def _regrets(results: list[Result]) -> alt.LayerChart:
     return alt.layer(dots, bars, marks).properties(
         width=RIGHT, height=HEIGHT, title=alt.Title("What advice and habits cost (bars: means)", offset=24)
     )
+
+
+def _domain(points: list[dict], name: str) -> list[float]:
+    """From 0, where estimates below it are drawn too, to a little above the largest."""
+    return [0.0, 1.15 * max(point[name] for point in points)]
 
 
 def _named(interval: Interval) -> dict[str, float]:

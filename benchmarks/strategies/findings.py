@@ -27,6 +27,7 @@ KIND_NAMES = {
     "autoencoder": "autoencoder",
     "collapsed": "collapsed",
 }
+FIRST_FRESH_SEED = 3
 WRONG = 3.0  # standard errors of a difference of distances, from which a regret is no chance
 POLICY_NAMES = {
     "auto": "auto, no reference",
@@ -47,7 +48,7 @@ def write(results: list[Result], folder: Path, *, cpu_seconds: float) -> None:
         "no_help": _no_help(results, WRONG * error),
         "wrong": _wrong(results, WRONG * error),
         "silent": _silent(results),
-        "short": _in_short(results),
+        "short": _in_short(results, error),
         "largest": f"{largest:,}",
         "seeds": len({cell["seed"] for cell in results}),
         "sizes": " / ".join(f"{size:,}" for size in sorted({cell["size"] for cell in results})),
@@ -61,16 +62,37 @@ def write(results: list[Result], folder: Path, *, cpu_seconds: float) -> None:
     _write_csv(results, folder / "strategies.csv")
 
 
-def _in_short(results: list[Result]) -> str:
-    """The advice beside the best and the worst habit, over all cells."""
+def _in_short(results: list[Result], error: float) -> str:
+    """The advice beside every habit, over all cells; on models trained after the rules had settled; and the replay."""
     means = {policy: over_seeds(results, policy).mean for policy in POLICY_NAMES}
     habits = sorted(FIXED, key=lambda name: means[name])
-    shown = {policy: f"{mean:.4f}" for policy, mean in means.items()}
-    return (
-        f"Mean regret over all {len(results)} cells: {shown['auto with reference']} for the advice with a reference, "
-        f"{shown['auto']} without one. The best habit was to draw always from the {habits[0]} ({shown[habits[0]]}), "
-        "then " + ", ".join(f"the {name} ({shown[name]})" for name in habits[1:]) + "."
+    apart = means["auto with reference"] - means[habits[0]]
+    verdict = "as good as" if abs(apart) < error else ("better than" if apart < 0 else "worse than")
+    lines = [
+        f"- Mean regret over all {len(results)} cells: {_exact(means['auto with reference'])} for the advice with a "
+        f"reference, {_exact(means['auto'])} without one. Habits: "
+        + ", ".join(f"always {name} {_exact(means[name])}" for name in habits)
+        + ".",
+        f"- With a reference the advice is {verdict} the best habit, always {habits[0]}, which nobody knows "
+        f"beforehand. The worst, always {habits[-1]}, is the usual default.",
+    ]
+    fresh = [cell for cell in results if cell["seed"] >= FIRST_FRESH_SEED]
+    if fresh:
+        lines.append(
+            f"- What a report says of few rows, and how many components a mixture may take, were changed after a look "
+            f"at seeds 0 to {FIRST_FRESH_SEED - 1}. On the models of later seeds alone ({len(fresh)} cells): "
+            f"{_exact(over_seeds(fresh, 'auto with reference').mean)} with a reference, "
+            f"{_exact(over_seeds(fresh, 'auto').mean)} without."
+        )
+    replays = [
+        cell["auto with reference"]["candidates"]["empirical"] for cell in results if "empirical" in cell["fits"]
+    ]
+    memorises = sum("memorises" in replay["marks"] for replay in replays)
+    lines.append(
+        f"- The empirical fit replays the posteriors of the uploaded rows: its rows lie nearest of all, and the report "
+        f"marks it as memorising in {memorises} of {len(replays)} cells."
     )
+    return "\n".join(lines)
 
 
 def _kinds(cells: list[Result]) -> list[tuple[str, list[Result]]]:
@@ -98,7 +120,12 @@ def _distances(cells: list[Result]) -> str:
 
 
 def _mean(values: list[float]) -> str:
-    return f"{statistics.mean(values):.4f}" if values else "-"
+    return _exact(statistics.mean(values), 4) if values else "-"
+
+
+def _exact(value: float, digits: int = 5) -> str:
+    """Without the sign of a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _regrets(results: list[Result]) -> str:
@@ -115,8 +142,8 @@ def _regrets(results: list[Result]) -> str:
         means = [statistics.mean(regret(cell, chosen(cell, policy)) for cell in group) for group in groups]
         interval = over_seeds(results, policy)
         worst = max(regret(cell, chosen(cell, policy)) for cell in results)
-        all_cells = f"{interval.mean:.4f} ({max(0.0, interval.low):.4f} to {interval.high:.4f})"
-        lines.append(f"| {name} | {all_cells} | {worst:.4f} | {' | '.join(f'{mean:.4f}' for mean in means)} |")
+        all_cells = f"{_exact(interval.mean)} ({_exact(max(0.0, interval.low))} to {_exact(interval.high)})"
+        lines.append(f"| {name} | {all_cells} | {worst:.4f} | {' | '.join(_exact(mean, 4) for mean in means)} |")
     return "\n".join(lines)
 
 
@@ -149,8 +176,8 @@ def _no_help(results: list[Result], threshold: float) -> str:
             helped = [distance(cell, "prior") - distance(cell, best(cell)) for cell in cells]
             if helped and statistics.mean(helped) < threshold:
                 lines.append(
-                    f"- {kind}, {size:,} rows: the best fit takes {statistics.mean(helped):.4f} off the prior's "
-                    f"distance of {statistics.mean(distance(cell, 'prior') for cell in cells):.4f} "
+                    f"- {kind}, {size:,} rows: the best fit takes {_mean(helped)} off the prior's "
+                    f"distance of {_mean([distance(cell, 'prior') for cell in cells])} "
                     f"(best gain {statistics.mean(best_gain(cell) for cell in cells):.2f} nats)."
                 )
     return "\n".join(lines) or "- Nowhere: in every group of cells some fit's rows lie nearer by more than chance."
