@@ -149,8 +149,8 @@ def _warnings(ground: Ground, rows: int) -> list[str]:
         )
     if ground.compared < FEWEST_ROWS:
         told.append(
-            f"Only {ground.compared} rows for each reference, and rows are not compared below {FEWEST_ROWS}: upload a "
-            f"larger {ground.larger}."
+            f"Rows were not compared: that takes {FEWEST_ROWS} for each reference, and this report has "
+            f"{ground.compared}. Give it a larger {ground.larger}."
         )
     elif ground.compared < rows and ground.compared == ground.subject.most_compared:
         told.append(

@@ -1,6 +1,7 @@
 """Fills the exhibits of a report: what q(z) looks like beside the prior, and what the decoder makes of it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,10 @@ def strip(vae: Vae, draws: Floats, dimension: int, label: int | None, *, batch_r
     latents[:, dimension] = values
     labels = None if label is None else np.full(STRIP_VALUES, label, dtype=np.int64)
     rows = decoded(vae, latents.astype(np.float32), labels, batch_rows=batch_rows)
-    return Strip(dimension, values, rows, (float(low), float(high)))
+    found = Strip(dimension, values, rows, (float(low), float(high)))
+    if label is None or vae.manifest.labels is None:
+        return found
+    return replace(found, held_at=f"the mean of the latents, and the label is {vae.manifest.labels.classes[label]}")
 
 
 def projection(draws: Floats, prior: Density | None, *, seed: int) -> Projection | None:
