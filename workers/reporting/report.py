@@ -132,7 +132,7 @@ def _entry(
 def _own_settings(ground: Ground, found: RowFindings | None) -> dict[str, Any]:
     """What the comparison was made on."""
     return {
-        "rows": ground.compared,
+        "rows": ground.compared if found is not None else 0,
         "holdout_rows": len(ground.split.holdout),
         "judging_rows": len(ground.judging),
         "features": None if found is None else f"{found.features} principal components of the dataset's fit rows",

@@ -113,6 +113,8 @@ def test_few_rows_of_a_conditional_model_still_make_a_page(tmp_path: Path, seen)
         "holdout or reference."
     ]
     assert "and the label is" in report.page
+    assert report.content["settings"]["rows"] == 0
+    assert "rows of each" not in report.page
 
 
 @pytest.mark.parametrize("copies", [1, 2])
