@@ -26,10 +26,10 @@ demo: .venv/installed  ## the main job on bundled real data, end to end: latentm
 
 test: .venv/installed  ## lint, types and the tests, in minutes
 	@$(MAKE) --no-print-directory lint types
-	$(call pytest,)
+	$(call pytest,-n 2 --dist loadfile)
 
 full: .venv/installed  ## the long tests too
-	$(call pytest,-m "not soak" --timeout 1800)
+	$(call pytest,-n 2 --dist loadfile -m "not soak" --timeout 1800)
 
 soak: .venv/installed  ## faults repeated over seeds, for SOAK_SECONDS (600)
 	$(call pytest,-m soak --timeout 7200)
