@@ -32,6 +32,7 @@ class Candidate:
     served: Density | None = None
     judged: Density | None = None
     around: Encoding | None = None
+    warnings: tuple[str, ...] = ()  # of its fit
     error: str | None = None
 
     @property

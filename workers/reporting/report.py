@@ -70,7 +70,7 @@ def make_report(
         contenders = [_contender(each, scores.get(each.name), found) for each in candidates]
         recommendation = recommend(contenders, ground.groups)
         apart = mismatch(ground, scores, baseline.name, prior, conditional=conditional, seed=seed, check=check)
-        warnings = [*doubts, *_warnings(ground, rows)]
+        warnings = [*doubts, *_warnings(ground, rows), *_of_choice(candidates, recommendation)]
         content = {
             "settings": {**settings, **_own_settings(ground, found)},
             "mismatch": apart,
@@ -138,6 +138,12 @@ def _own_settings(ground: Ground, found: RowFindings | None) -> dict[str, Any]:
         "features": None if found is None else f"{found.features} principal components of the dataset's fit rows",
         "output": "mean",
     }
+
+
+def _of_choice(candidates: Sequence[Candidate], recommendation: Recommendation) -> list[str]:
+    """The warnings of the fit that is recommended; those of the others warn of what nobody is told to use."""
+    chosen = [each for each in candidates if each.name == recommendation.candidate]
+    return [f"{each.name}: {warning}" for each in chosen for warning in each.warnings]
 
 
 def _warnings(ground: Ground, rows: int) -> list[str]:

@@ -98,7 +98,7 @@ def _candidates(
             judged = served
             if work.reference is None and source.family is not None:
                 judged = judged_density(ground.subject.encoding, ground.split, source.family, served, check=check)
-            yield named(served=served, judged=_at_temperature(judged, source.strategy))
+            yield named(served=served, judged=_at_temperature(judged, source.strategy), warnings=tuple(source.warnings))
 
 
 def _at_temperature(density: Density | None, strategy: Strategy | None) -> Density | None:
@@ -129,10 +129,9 @@ def _settings(work: ReportWork, execution: Execution) -> dict[str, Any]:
 
 
 def _doubts(work: ReportWork) -> list[str]:
-    """The warnings of what the report rests on, each once."""
+    """The warnings of the encodings that the report rests on, each once."""
     encodings = [dataset for dataset in (work.dataset, work.reference) if dataset is not None]
     told = [warning for dataset in encodings for warning in dataset.warnings]
-    told += [f"{each.name}: {warning}" for each in work.candidates for warning in each.warnings]
     return list(dict.fromkeys(told))
 
 

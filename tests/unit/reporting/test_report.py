@@ -53,8 +53,16 @@ def report(subjects):
     fit = fit_posterior(dataset.encoding, request, prior, progress=nothing, check=nothing)
     served = density_of(fit.family, fit.parameters)
     candidates += [
-        Candidate("gaussian", Aggregate(fit="fit_1"), fit.family, fit="fit_1", served=served, judged=served),
-        Candidate("mixture", None, error="It could not be fitted."),
+        Candidate(
+            "gaussian",
+            Aggregate(fit="fit_1"),
+            fit.family,
+            fit="fit_1",
+            served=served,
+            judged=served,
+            warnings=("It has seen few rows.",),
+        ),
+        Candidate("mixture", None, warnings=("Nobody will use it.",), error="It could not be fitted."),
     ]
     return make_report(
         ground, candidates, prior,
@@ -88,7 +96,10 @@ def test_what_was_compared_is_stated(report) -> None:
     settings = report.content["settings"]
     assert settings["rows"] == 200
     assert settings["judging_rows"] == 500
-    assert report.warnings == ["4 of the 504 rows of the reference are in the dataset too, and were left out."]
+    assert report.warnings == [
+        "4 of the 504 rows of the reference are in the dataset too, and were left out.",
+        "gaussian: It has seen few rows.",
+    ]
     assert settings["model"] == {"name": "digits"}
 
 
