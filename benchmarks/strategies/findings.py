@@ -27,7 +27,6 @@ KIND_NAMES = {
     "autoencoder": "autoencoder",
     "collapsed": "collapsed",
 }
-FIRST_FRESH_SEED = 3
 WRONG = 3.0  # standard errors of a difference of distances, from which a regret is no chance
 POLICY_NAMES = {
     "auto": "auto, no reference",
@@ -63,7 +62,7 @@ def write(results: list[Result], folder: Path, *, cpu_seconds: float) -> None:
 
 
 def _in_short(results: list[Result], error: float) -> str:
-    """The advice beside every habit, over all cells; on models trained after the rules had settled; and the replay."""
+    """The advice beside every habit, over all cells; and the replay."""
     means = {policy: over_seeds(results, policy).mean for policy in POLICY_NAMES}
     habits = sorted(FIXED, key=lambda name: means[name])
     apart = means["auto with reference"] - means[habits[0]]
@@ -76,14 +75,6 @@ def _in_short(results: list[Result], error: float) -> str:
         f"- With a reference the advice is {verdict} the best habit, always {habits[0]}, which nobody knows "
         f"beforehand. The worst, always {habits[-1]}, is the usual default.",
     ]
-    fresh = [cell for cell in results if cell["seed"] >= FIRST_FRESH_SEED]
-    if fresh:
-        lines.append(
-            f"- What a report says of few rows, and how many components a mixture may take, were changed after a look "
-            f"at seeds 0 to {FIRST_FRESH_SEED - 1}. On the models of later seeds alone ({len(fresh)} cells): "
-            f"{_exact(over_seeds(fresh, 'auto with reference').mean)} with a reference, "
-            f"{_exact(over_seeds(fresh, 'auto').mean)} without."
-        )
     replays = [
         cell["auto with reference"]["candidates"]["empirical"] for cell in results if "empirical" in cell["fits"]
     ]
