@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from latentmill.errors import Gone, InvalidLabels, NotReady, Problem
-from latentmill.specs import Family, FitRequest, VaeManifest
+from latentmill.errors import Gone, InvalidLabels, InvalidRequest, NotReady, Problem
+from latentmill.specs import Empirical, Family, FitRequest, VaeManifest
 from service import work
 from service.database import ROW_LOCK, database_now, new_id
 from service.datasets import operations as datasets
@@ -51,6 +51,7 @@ def create(session: Session, tenant_id: str, request: FitRequest) -> tuple[FitRo
     dataset = find_needed(session, DatasetRow, tenant_id, request.dataset, pointer="/dataset", lock=True)
     encodings.check_pair(model, dataset)
     _check_labels(request, dataset)
+    _check_family(request, model, dataset)
     request = request.model_copy(update={"model": model.id, "dataset": dataset.id})
     encodings.lock(session, model, dataset)  # before the fit: so does everyone who locks both
     row = _same(session, tenant_id, request.digest())
@@ -203,6 +204,18 @@ def _check_labels(request: FitRequest, dataset: DatasetRow) -> None:
         raise InvalidLabels(
             f'{dataset.id} has no labels to fit by; upload it with labels, or take "by_label": false.',
             pointer="/by_label",
+        )
+
+
+def _check_family(request: FitRequest, model: ModelRow, dataset: DatasetRow) -> None:
+    """What is known of a ready model without looking at its latents; the fit itself sees the rest."""
+    if not isinstance(request.family, Empirical) or model.state != "ready" or dataset.kind == "latents":
+        return
+    if models.manifest_of(model).deterministic:
+        raise InvalidRequest(
+            f"The encoder of {model.id} gives no std, so there is nothing to draw around a row; take the family "
+            "gaussian, mixture or flow.",
+            pointer="/family/kind",
         )
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from latentmill.errors import DataError, InvalidBundle, InvalidDataset
 from service.datasets import operations
+from tests.service.steps import vae
 
 GAUSSIAN = {"kind": "gaussian"}
 
@@ -209,3 +210,16 @@ def test_parameters_of_a_fit_that_is_not_ready(client, model, dataset):
     refused = client.get(f"/v1/fits/{made}/parameters")
     assert refused.status_code == 409
     assert refused.json()["code"] == "not_ready"
+
+
+def test_the_empirical_family_needs_an_encoder_with_noise(client, upload, worker, dataset):
+    upload("models", b"another bundle", name="autoencoder")
+    worker.inspect(vae(encoder={"scale": "none"}))
+    refused = client.post("/v1/fits", json=fit_body("autoencoder", family={"kind": "empirical"}))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/family/kind"
+    assert "gaussian, mixture or flow" in refused.json()["detail"]
+    body = {"model": "autoencoder", "dataset": "train", "candidates": [{"kind": "gaussian"}, {"kind": "empirical"}]}
+    refused = client.post("/v1/reports", json=body)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/candidates/1/kind")
+    assert client.post("/v1/fits", json=fit_body("autoencoder")).status_code == 202
