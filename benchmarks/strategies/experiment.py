@@ -17,7 +17,7 @@ Result = dict[str, Any]
 class Experiment:
     """How large it is."""
 
-    seeds: int = 3
+    seeds: int = 5
     sizes: tuple[int, ...] = (500, 2_000, 10_000)
     epochs: int = vaes.EPOCHS
 
