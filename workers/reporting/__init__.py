@@ -1,1 +1,1 @@
-"""The page of a report: what was measured, as one HTML file that stands alone."""
+"""A report: candidates measured on common ground, one of them recommended, and the page that shows it all."""
