@@ -103,7 +103,7 @@ def _create_key(asked: argparse.Namespace, settings: Settings) -> None:
 def _list_keys(asked: argparse.Namespace, settings: Settings) -> None:
     with open_database(settings) as database, database.reading() as session:
         for key, tenant in keys.list_keys(session):
-            state = "revoked" if key.revoked_at else "admin" if key.admin else "live"
+            state = "revoked" if key.revoked_at else "admin" if "admin" in key.scopes else "live"
             sys.stdout.write(f"{key.id}  {key.created_at:%Y-%m-%d %H:%M}  {state:8} {tenant.name}  {key.name}\n")
 
 

@@ -25,6 +25,7 @@ from service.database import Base
 from service.work import WorkItemRow, needs
 
 UNDELETED = text("deleted_at IS NULL")
+EXPIRING = text("expires_at IS NOT NULL AND deleted_at IS NULL")
 UNUSABLE = frozenset({"rejected", "failed"})
 
 
@@ -43,12 +44,23 @@ class ResourceColumns:
     deleted_at: Mapped[datetime | None]
 
 
+class ExpiringColumns:
+    """What uploads and jobs have besides: when they are deleted by themselves."""
+
+    expires_at: Mapped[datetime | None]
+
+
 ResourceRow = TypeVar("ResourceRow", bound=ResourceColumns)
 
 
 def unique_among_undeleted(name: str, *columns: str) -> Index:
     """A unique index over `columns` of the rows that are not deleted."""
     return Index(name, *columns, unique=True, sqlite_where=UNDELETED, postgresql_where=UNDELETED)
+
+
+def expiring(name: str) -> Index:
+    """An index over the rows that will expire."""
+    return Index(name, "expires_at", sqlite_where=EXPIRING, postgresql_where=EXPIRING)
 
 
 def find(

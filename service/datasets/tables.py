@@ -6,10 +6,10 @@ from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
-from service.resources import ResourceColumns, unique_among_undeleted
+from service.resources import ExpiringColumns, ResourceColumns, expiring, unique_among_undeleted
 
 
-class DatasetRow(ResourceColumns, Base):
+class DatasetRow(ExpiringColumns, ResourceColumns, Base):
     """Reference rows. reading -> ready | rejected; rejected -> reading when the same upload comes again."""
 
     __tablename__ = "datasets"
@@ -32,9 +32,11 @@ class DatasetRow(ResourceColumns, Base):
     label_counts: Mapped[list[Any] | None]  # [class, rows] in the order of the classes' numbers
     rows_key: Mapped[str | None] = mapped_column(String(255))
     labels_key: Mapped[str | None] = mapped_column(String(255))
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of both
 
     __table_args__ = (
         unique_among_undeleted("uq_datasets_name", "tenant_id", "name"),
         unique_among_undeleted("uq_datasets_request", "tenant_id", "request_digest"),
         Index("ix_datasets_tenant", "tenant_id", "id"),
+        expiring("ix_datasets_expiring"),
     )

@@ -27,6 +27,7 @@ class EncodingRow(Base):
     warnings: Mapped[list[str]]
     progress: Mapped[float]
     key: Mapped[str | None] = mapped_column(String(255))
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
     rows: Mapped[int | None] = mapped_column(BigInteger)
     deterministic: Mapped[bool | None]
     execution: Mapped[dict[str, Any] | None]
@@ -57,6 +58,7 @@ class FitRow(ResourceColumns, Base):
     diagnostics: Mapped[dict[str, Any] | None]
     parameters: Mapped[bytes | None]  # safetensors, where it is small
     parameters_key: Mapped[str | None] = mapped_column(String(255))  # in storage, where it is not
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of the parameters, wherever they are
     parameters_digest: Mapped[str | None] = mapped_column(String(64))
     started_at: Mapped[datetime | None]
 

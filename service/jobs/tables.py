@@ -7,10 +7,10 @@ from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
-from service.resources import ResourceColumns, unique_among_undeleted
+from service.resources import ExpiringColumns, ResourceColumns, expiring, unique_among_undeleted
 
 
-class JobRow(ResourceColumns, Base):
+class JobRow(ExpiringColumns, ResourceColumns, Base):
     """One request for N rows. Its states and their order stand in `states.py`."""
 
     __tablename__ = "jobs"
@@ -53,6 +53,7 @@ class JobRow(ResourceColumns, Base):
     __table_args__ = (
         unique_among_undeleted("uq_jobs_name", "tenant_id", "name"),
         Index("ix_jobs_tenant", "tenant_id", "id"),
+        expiring("ix_jobs_expiring"),
         Index("ix_jobs_tenant_state", "tenant_id", "state", "id"),
         Index("ix_jobs_tenant_model", "tenant_id", "model_id", "id"),
         Index("ix_jobs_state", "state"),

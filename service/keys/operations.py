@@ -46,7 +46,7 @@ def create(
         id=new_id("key"),
         tenant_id=owner.id,
         name=name,
-        admin=admin,
+        scopes=["read", "write", "admin"] if admin else ["read", "write"],
         digest=_digest(pepper, secret),
         created_at=database_now(session),
     )
@@ -67,7 +67,7 @@ def authenticate(session: Session, text: str, *, pepper: bytes) -> Caller:
         raise NotAuthenticated(
             "This API key is not valid here; `latentmill keys create` makes one, LATENTMILL_API_KEY passes it on"
         )
-    return Caller(tenant_id=row.tenant_id, key_id=row.id, admin=row.admin)
+    return Caller(tenant_id=row.tenant_id, key_id=row.id, admin="admin" in row.scopes)
 
 
 def revoke(session: Session, key_id: str) -> KeyRow:

@@ -26,7 +26,8 @@ class KeyRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     tenant_id: Mapped[str] = mapped_column(String(40), ForeignKey("tenants.id"), index=True)
     name: Mapped[str] = mapped_column(String(128))
-    admin: Mapped[bool]
+    scopes: Mapped[list[str]]  # read, write, admin
     digest: Mapped[str] = mapped_column(String(64))  # HMAC-SHA256 of the secret, hex
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

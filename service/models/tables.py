@@ -6,10 +6,10 @@ from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
-from service.resources import ResourceColumns, unique_among_undeleted
+from service.resources import ExpiringColumns, ResourceColumns, expiring, unique_among_undeleted
 
 
-class ModelRow(ResourceColumns, Base):
+class ModelRow(ExpiringColumns, ResourceColumns, Base):
     """A registered VAE. inspecting -> ready | rejected; rejected -> inspecting when the same upload comes again."""
 
     __tablename__ = "models"
@@ -26,4 +26,5 @@ class ModelRow(ResourceColumns, Base):
         unique_among_undeleted("uq_models_name", "tenant_id", "name"),
         unique_among_undeleted("uq_models_request", "tenant_id", "request_digest"),
         Index("ix_models_tenant", "tenant_id", "id"),
+        expiring("ix_models_expiring"),
     )

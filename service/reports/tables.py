@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
@@ -23,6 +23,7 @@ class ReportRow(ResourceColumns, Base):
     progress: Mapped[float]  # of the measuring
     content: Mapped[dict[str, Any] | None]  # what was measured
     page_key: Mapped[str | None] = mapped_column(String(255))  # the same for people, in storage
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of the page
     started_at: Mapped[datetime | None]
 
     __table_args__ = (

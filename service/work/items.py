@@ -58,6 +58,8 @@ def add_many(session: Session, items: list[NewItem]) -> list[str]:
             "not_before": now,
             "published_times": 0,
             "stop_requested": False,
+            "waits": 0,
+            "request_id": None,
             "created_at": now,
         }
         for item in items

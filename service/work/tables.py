@@ -48,6 +48,8 @@ class WorkItemRow(Base):
     published_times: Mapped[int]  # since the last claim
     stop_requested: Mapped[bool]
     waiting: Mapped[dict[str, Any] | None]  # the problem that it waits out
+    waits: Mapped[int]  # in a row: each is longer than the one before
+    request_id: Mapped[str | None] = mapped_column(String(64))  # of the request that it comes from
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

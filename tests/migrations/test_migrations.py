@@ -35,14 +35,18 @@ def empty_database(empty: Settings) -> Iterator[Database]:
     database.dispose()
 
 
+def parts(statement: str) -> list[str]:
+    """The columns and constraints of a CREATE TABLE, or an index as it stands."""
+    unquoted = re.sub(r'^CREATE TABLE "(\w+)"', r"CREATE TABLE \1", statement)
+    return [part for part in re.split(r",\s+|\s\(\s|\s+\)|\s*\n\s*", unquoted.strip()) if part]
+
+
 def schema(connection: Connection) -> set[str]:
     """Every table's columns, keys and indexes with their conditions, in the database's own words."""
     if connection.dialect.name == "sqlite":
         statements = connection.execute(text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")).scalars()
-        # The parts of a table may stand in another order.
-        return {
-            str(sorted(re.split(r",\s+|\s\(\s|\s+\)", each))) for each in statements if "alembic_version" not in each
-        }
+        # The parts of a table may stand in another order; one that was rebuilt has its name in quotes.
+        return {str(sorted(parts(each))) for each in statements if "alembic_version" not in each}
     columns = connection.execute(
         text(
             "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default"
