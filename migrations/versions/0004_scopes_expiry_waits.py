@@ -1,4 +1,4 @@
-"""Scopes and expiry of keys, expiry and sizes of resources, and what work items remember of requests and waits.
+"""Scopes and expiry of keys; expiry and sizes of resources and jobs; what work items remember of requests and waits.
 
 Revision: 0004, after 0003.
 """
@@ -28,6 +28,7 @@ def upgrade() -> None:
         op.create_index(f"ix_{table}_expiring", table, ["expires_at"], sqlite_where=EXPIRING, postgresql_where=EXPIRING)
     for table in MADE:
         op.add_column(table, sa.Column("stored_bytes", sa.BigInteger()))
+    op.add_column("jobs", sa.Column("planned_bytes", sa.BigInteger()))
     op.add_column("work_items", sa.Column("request_id", sa.String(length=64)))
     op.add_column("work_items", sa.Column("waits", sa.Integer()))
     op.execute(sa.text("UPDATE work_items SET waits = 0"))
@@ -38,6 +39,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("work_items", "waits")
     op.drop_column("work_items", "request_id")
+    op.drop_column("jobs", "planned_bytes")
     for table in MADE:
         op.drop_column(table, "stored_bytes")
     for table in ("models", "datasets", "jobs"):

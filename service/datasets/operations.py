@@ -126,6 +126,7 @@ def commit_reading(
     columns: list[Any] | None,
     rows_key: str,
     labels_key: str | None,
+    stored_bytes: int,
 ) -> list[str]:
     """The dataset is ready. `labels` counts each class, in the order of their numbers. Uploads to delete after it."""
     row = _locked(session, claim)
@@ -133,7 +134,7 @@ def commit_reading(
     row.state, row.finished_at = "ready", database_now(session)
     row.rows, row.row_shape, row.dtype, row.digest, row.columns = rows, list(row_shape), dtype, digest, columns
     row.label_counts = [[name, count] for name, count in labels.items()] if labels is not None else None
-    row.rows_key, row.labels_key = rows_key, labels_key
+    row.rows_key, row.labels_key, row.stored_bytes = rows_key, labels_key, stored_bytes
     return _drop_files(row, uploads_only=True)
 
 

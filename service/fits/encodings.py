@@ -148,6 +148,7 @@ def commit_encoding(
     claim: Claim,
     *,
     key: str,
+    stored_bytes: int,
     rows: int,
     deterministic: bool,
     warnings: list[str],
@@ -158,6 +159,7 @@ def commit_encoding(
     work.finish(session, claim)
     row.state, row.finished_at, row.progress = "ready", database_now(session), 1.0
     row.key, row.rows, row.deterministic, row.warnings = key, rows, deterministic, warnings
+    row.stored_bytes = stored_bytes
     row.execution = execution.canonical() if execution is not None else None
     needs.end(session, ("encoding", row.id))
 

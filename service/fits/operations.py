@@ -146,6 +146,7 @@ def commit_fit(
     family: Family,
     parameters: bytes | None,
     parameters_key: str | None,
+    stored_bytes: int,
     diagnostics: dict[str, Any],
     warnings: list[str],
     parameters_digest: str | None = None,
@@ -157,7 +158,7 @@ def commit_fit(
     work.finish(session, claim)
     row.state, row.finished_at, row.progress = "ready", database_now(session), 1.0
     row.family, row.diagnostics, row.warnings = family.canonical(), diagnostics, warnings
-    row.parameters, row.parameters_key = parameters, parameters_key
+    row.parameters, row.parameters_key, row.stored_bytes = parameters, parameters_key, stored_bytes
     row.parameters_digest = hashlib.sha256(parameters).hexdigest() if parameters is not None else parameters_digest
     needs.end(session, ("fit", row.id))
 

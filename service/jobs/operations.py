@@ -177,7 +177,7 @@ def _begin(session: Session, job: JobRow, the_plan: Plan) -> None:
         job.request = the_plan.request.canonical()
         job.execution, job.rows_per_s = the_plan.execution.canonical(), the_plan.rows_per_s
         job.shard_rows, job.shards_total = the_plan.shard_rows, the_plan.shards_total
-        job.label_counts = the_plan.label_counts
+        job.label_counts, job.planned_bytes = the_plan.label_counts, the_plan.estimated_bytes
     _go_on(session, job)
 
 

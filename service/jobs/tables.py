@@ -30,6 +30,7 @@ class JobRow(ExpiringColumns, ResourceColumns, Base):
     shard_rows: Mapped[int | None] = mapped_column(BigInteger)
     shards_total: Mapped[int | None]
     label_counts: Mapped[list[Any] | None]  # [class, rows]
+    planned_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of all rows, before compression
 
     # Counters: every change of the job or of a shard first changes `revision`, which locks the row.
     revision: Mapped[int]

@@ -24,6 +24,7 @@ class Caller:
     """Who makes a request: a key, and the tenant that it speaks for."""
 
     tenant_id: str
+    tenant: str  # its name
     key_id: str
     admin: bool
 
@@ -61,13 +62,15 @@ def authenticate(session: Session, text: str, *, pepper: bytes) -> Caller:
     number, _, secret = rest.partition("_")
     # Postgres refuses a NUL in a parameter, and no key has anything but these characters.
     known = prefix == "lm" and rest.isascii() and rest.replace("_", "").isalnum()
-    row = session.get(KeyRow, f"key_{number}") if known else None
+    owned = select(KeyRow, TenantRow.name).join(TenantRow, KeyRow.tenant_id == TenantRow.id)
+    found = session.execute(owned.where(KeyRow.id == f"key_{number}")).one_or_none() if known else None
+    row, tenant = found if found is not None else (None, "")
     matches = hmac.compare_digest(_digest(pepper, secret), row.digest if row is not None else "0" * 64)
     if row is None or not matches or row.revoked_at is not None:
         raise NotAuthenticated(
             "This API key is not valid here; `latentmill keys create` makes one, LATENTMILL_API_KEY passes it on"
         )
-    return Caller(tenant_id=row.tenant_id, key_id=row.id, admin="admin" in row.scopes)
+    return Caller(tenant_id=row.tenant_id, tenant=tenant, key_id=row.id, admin="admin" in row.scopes)
 
 
 def revoke(session: Session, key_id: str) -> KeyRow:

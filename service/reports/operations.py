@@ -99,13 +99,19 @@ def report_progress(session: Session, claim: Claim, fraction: float) -> None:
 
 
 def commit_report(
-    session: Session, claim: Claim, *, content: dict[str, Any], page_key: str, warnings: list[str]
+    session: Session,
+    claim: Claim,
+    *,
+    content: dict[str, Any],
+    page_key: str,
+    stored_bytes: int,
+    warnings: list[str],
 ) -> None:
     """The report is ready: what was measured, and the key of its page in storage."""
     row = _locked(session, claim)
     work.finish(session, claim)
     row.state, row.finished_at, row.progress = "ready", database_now(session), 1.0
-    row.content, row.page_key, row.warnings = content, page_key, warnings
+    row.content, row.page_key, row.stored_bytes, row.warnings = content, page_key, stored_bytes, warnings
     needs.end(session, ("report", row.id))
 
 

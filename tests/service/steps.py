@@ -98,7 +98,7 @@ class Worker:
             self.storage.put_bytes(key, b"rows")
             uploads = datasets.commit_reading(
                 session, taken, rows=rows, row_shape=shape, dtype="uint8", labels=labels, digest="d" * 64,
-                columns=None, rows_key=key, labels_key=None,
+                columns=None, rows_key=key, labels_key=None, stored_bytes=4,
             )  # fmt: skip
             self.outcomes.delete_files(session, uploads)
             self.outcomes.settled(session, "dataset", taken.subject_id)
@@ -110,8 +110,9 @@ class Worker:
             key = f"{asked.tenant_id}/encodings/{asked.encoding_id}"
             self.storage.put_bytes(key, b"encoding")
             encodings.commit_encoding(
-                session, taken, key=key, rows=asked.rows, deterministic=False, warnings=[], execution=EXECUTION
-            )
+                session, taken, key=key, stored_bytes=8, rows=asked.rows, deterministic=False, warnings=[],
+                execution=EXECUTION,
+            )  # fmt: skip
             self.outcomes.settled(session, "encoding", taken.subject_id)
 
     def fit(self, parameters: bytes = b"parameters", **diagnostics: Any) -> None:
@@ -123,6 +124,7 @@ class Worker:
         with self.server.database.writing() as session:
             fits.commit_fit(
                 session, taken, family=family, parameters=parameters, parameters_key=None,
+                stored_bytes=len(parameters),
                 diagnostics={"gain": {"value": 1.5, "standard_error": 0.1}, **diagnostics}, warnings=[],
             )  # fmt: skip
             self.outcomes.settled(session, "fit", taken.subject_id)
@@ -136,7 +138,9 @@ class Worker:
         key = f"{asked.tenant_id}/reports/{asked.report_id}/page-{taken.fence}"
         self.storage.put_bytes(key, page)
         with self.server.database.writing() as session:
-            reports.commit_report(session, taken, content=content, page_key=key, warnings=["a warning"])
+            reports.commit_report(
+                session, taken, content=content, page_key=key, stored_bytes=len(page), warnings=["a warning"]
+            )
             self.outcomes.settled(session, "report", taken.subject_id)
         return asked
 

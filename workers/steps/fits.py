@@ -21,7 +21,7 @@ from workers.posteriors.encoding import open_encoding
 from workers.posteriors.fit import fit_posterior
 from workers.posteriors.learning import Parameters as FitParameters
 from workers.posteriors.prior import declared_prior
-from workers.steps.step import Check, executed_here, progress_of, put_hashed
+from workers.steps.step import Check, StoredFile, executed_here, progress_of, put_hashed
 
 if TYPE_CHECKING:
     from workers.workshop import Workshop
@@ -60,12 +60,13 @@ def encode(shop: Workshop, claim: Claim, check: Check) -> None:
                 check=check,
                 progress=progress_of(shop, claim),
             )
-        key = put_hashed(shop, claim, "encodings", out_path)
-    with shop.publishing(key) as session:
+        file = put_hashed(shop, claim, "encodings", out_path)
+    with shop.publishing(file.key) as session:
         encodings.commit_encoding(
             session,
             claim,
-            key=key,
+            key=file.key,
+            stored_bytes=file.size_bytes,
             rows=summary.rows,
             deterministic=summary.deterministic,
             warnings=summary.warnings,
@@ -85,14 +86,15 @@ def fit(shop: Workshop, claim: Claim, check: Check) -> None:
             open_encoding(path), work.request, prior,
             conditional=work.manifest.labels is not None, progress=progress_of(shop, claim), check=check,
         )  # fmt: skip
-    parameters, key, digest = _kept_parameters(shop, claim, fitted.parameters)
-    with shop.publishing(*([key] if key else [])) as session:
+    parameters, file, digest = _kept_parameters(shop, claim, fitted.parameters)
+    with shop.publishing(*([file.key] if file else [])) as session:
         fits.commit_fit(
             session,
             claim,
             family=fitted.family,
             parameters=parameters,
-            parameters_key=key,
+            parameters_key=file.key if file else None,
+            stored_bytes=file.size_bytes if file else len(parameters or b""),
             parameters_digest=digest,
             diagnostics=fitted.diagnostics,
             warnings=[*work.warnings, *fitted.warnings],
@@ -100,8 +102,10 @@ def fit(shop: Workshop, claim: Claim, check: Check) -> None:
         shop.outcomes.settled(session, "fit", work.fit_id)
 
 
-def _kept_parameters(shop: Workshop, claim: Claim, parameters: FitParameters) -> tuple[bytes | None, str | None, str]:
-    """The bytes to keep in the database, or the key where they are stored; and their sha256."""
+def _kept_parameters(
+    shop: Workshop, claim: Claim, parameters: FitParameters
+) -> tuple[bytes | None, StoredFile | None, str]:
+    """The bytes to keep in the database, or the file where they are stored; and their sha256."""
     if sum(array.nbytes for array in parameters.values()) <= SMALL_PARAMETERS_BYTES:
         small = save_tensors(parameters)
         return small, None, hashlib.sha256(small).hexdigest()

@@ -65,9 +65,16 @@ def report(shop: Workshop, claim: Claim, check: Check) -> None:
         )
         path = folder / "report.html"
         path.write_text(made.page, encoding="utf-8")
-        key = put_hashed(shop, claim, "reports", path)
-    with shop.publishing(key) as session:
-        reports.commit_report(session, claim, content=made.content, page_key=key, warnings=made.warnings)
+        page = put_hashed(shop, claim, "reports", path)
+    with shop.publishing(page.key) as session:
+        reports.commit_report(
+            session,
+            claim,
+            content=made.content,
+            page_key=page.key,
+            stored_bytes=page.size_bytes,
+            warnings=made.warnings,
+        )
         shop.outcomes.settled(session, "report", work.report_id)
 
 

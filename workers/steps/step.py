@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from latentmill.specs import Execution
 from service.work import Claim
@@ -21,6 +21,13 @@ Check = Callable[[], None]
 PROGRESS_SECONDS = 1.0
 
 
+class StoredFile(NamedTuple):
+    """A file as it lies in storage."""
+
+    key: str
+    size_bytes: int
+
+
 def executed_here(shop: Workshop, execution: Execution) -> Execution:
     """The execution as it is on this machine, and this process set to it."""
     from_here = {"device": shop.device, "device_name": device_name(shop.device)}
@@ -29,13 +36,14 @@ def executed_here(shop: Workshop, execution: Execution) -> Execution:
     return here
 
 
-def put_hashed(shop: Workshop, claim: Claim, folder: str, path: Path) -> str:
-    """Store the file at `path` under a key that no other attempt can have; that key."""
+def put_hashed(shop: Workshop, claim: Claim, folder: str, path: Path) -> StoredFile:
+    """Store the file at `path` under a key that no other attempt can have."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     key = f"{claim.tenant_id}/{folder}/{claim.subject_id}/{path.stem}-{claim.fence}-{sha256}"
+    size_bytes = path.stat().st_size
     shop.storage.put(key, path)
-    return key
+    return StoredFile(key, size_bytes)
 
 
 def progress_of(shop: Workshop, claim: Claim) -> Callable[[float], None]:

@@ -58,9 +58,10 @@ def read_upload(shop: Workshop, claim: Claim, check: Check) -> None:
             limits=limits,
         )
         check()
-        rows_key = put_hashed(shop, claim, "datasets", content.rows_path)
-        labels_key = put_hashed(shop, claim, "datasets", content.labels_path) if content.labels_path else None
-    with shop.publishing(*filter(None, (rows_key, labels_key))) as session:
+        rows = put_hashed(shop, claim, "datasets", content.rows_path)
+        labels = put_hashed(shop, claim, "datasets", content.labels_path) if content.labels_path else None
+    stored = [file for file in (rows, labels) if file is not None]
+    with shop.publishing(*(file.key for file in stored)) as session:
         uploads = datasets.commit_reading(
             session,
             claim,
@@ -70,8 +71,9 @@ def read_upload(shop: Workshop, claim: Claim, check: Check) -> None:
             labels=content.labels,
             digest=content.digest,
             columns=content.columns,
-            rows_key=rows_key,
-            labels_key=labels_key,
+            rows_key=rows.key,
+            labels_key=labels.key if labels else None,
+            stored_bytes=sum(file.size_bytes for file in stored),
         )
         shop.outcomes.delete_files(session, uploads)
         shop.outcomes.settled(session, "dataset", work.dataset_id)
