@@ -1,5 +1,6 @@
 """The database, SQLite or Postgres: its engine, its two kinds of transaction, its clock and its column types."""
 
+import copy
 import json
 import secrets
 import sqlite3
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import (
     JSON,
@@ -130,17 +131,24 @@ class Database:
                 else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
             )
         )
+        self._errand: dict[str, str | None] = {}
+
+    def on_behalf_of(self, tenant_id: str, request_id: str | None) -> Self:
+        """The same database as this tenant's request sees it: `session.info` names both."""
+        scoped = copy.copy(self)
+        scoped._errand = {"tenant_id": tenant_id, "request_id": request_id}
+        return scoped
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """One transaction that commits at the end and is rolled back by any exception."""
-        with _faults(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with _faults(), Session(self.engine, expire_on_commit=False, info=self._errand) as session, session.begin():
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A consistent view of the database; changes are refused."""
-        with _faults(), Session(self._reading, expire_on_commit=False, autoflush=False) as session:
+        with _faults(), Session(self._reading, expire_on_commit=False, autoflush=False, info=self._errand) as session:
             yield session
 
     def dispose(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request, Security
@@ -63,9 +63,13 @@ class Transaction:
 
 
 def services_of(request: Request) -> Services:
-    """The services of the app that serves this request."""
+    """The services of the app that serves this request; their database as the caller, if there is one, sees it."""
     services: Services = request.app.state.services
-    return services
+    state = request.scope["state"]
+    caller: Caller | None = state.get("caller")
+    if caller is None:
+        return services
+    return replace(services, database=services.database.on_behalf_of(caller.tenant_id, state["request_id"]))
 
 
 def caller_of(request: Request, _key: Annotated[Any, Security(BEARER)] = None) -> Caller:

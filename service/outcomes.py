@@ -175,7 +175,7 @@ class Outcomes:
                     jobs.start(session, dependent.id, self._settings)
         except LatentmillError as error:
             # Only now could it be seen that what was asked for does not go together.
-            self._fail(session, dependent, error.problem())
+            self._fail(session, dependent, error.problem(session.info.get("request_id")))
 
     def _fail(self, session: Session, dependent: needs.Resource, problem: Problem) -> None:
         if self._mark_failed(session, dependent, problem):

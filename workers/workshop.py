@@ -48,10 +48,11 @@ class Workshop:
         self.device = device
         self.threads = settings.worker.threads or max(1, (os.cpu_count() or 1) // settings.worker.slots)
         self.owner = f"{worker}/{os.getpid()}"
-        self.database = Database(settings)
+        self._everyones = Database(settings)
+        self.database = self._everyones  # while an item is in hand: as its tenant sees it
         self.storage = open_storage(settings)
         self.outcomes = Outcomes(self.storage, settings)
-        self.publisher = Publisher(self.database, Queue(settings), settings)
+        self.publisher = Publisher(self._everyones, Queue(settings), settings)
         self.scratch = Scratch(settings.worker.scratch_dir or settings.data_dir / "scratch")
         self.ending = threading.Event()  # set at a warm shutdown
         self.bundle_limits = BundleLimits(
@@ -65,11 +66,12 @@ class Workshop:
     def perform(self, item_id: str) -> None:
         """Do the work item, if it is still to be done, and have published what comes next."""
         try:
-            with self.database.writing() as session:
+            with self._everyones.writing() as session:
                 claimed = claim(session, item_id, owner=self.owner, lease_seconds=self.settings.work.lease_seconds)
             if claimed is None:
                 return  # a second or a late message: nothing to claim
             log.info("%s %s (%s, fence %d)", claimed.kind, claimed.subject_id, claimed.item_id, claimed.fence)
+            self.database = self._everyones.on_behalf_of(claimed.tenant_id, claimed.request_id)
             self._attempt(claimed)
         except FenceLost as lost:
             log.warning("%s", lost)
@@ -126,7 +128,7 @@ class Workshop:
         while True:
             try:
                 with self.database.writing() as session:
-                    hand_back(session, claimed, waiting=fault.problem(), delay_seconds=delay_seconds)
+                    hand_back(session, claimed, waiting=fault.problem(claimed.request_id), delay_seconds=delay_seconds)
                 return
             except DatabaseFault:
                 # Left to the sweep it would count as lost, so a database that restarts is given some time.
@@ -135,12 +137,13 @@ class Workshop:
 
     def _fail(self, claimed: Claim, error: LatentmillError) -> None:
         """An error of the model or the data ends the item at once; a device out of memory gets another attempt."""
+        problem = error.problem(claimed.request_id)
         with self.database.writing() as session:
             attempts = self.settings.work.out_of_memory_attempts
             if is_out_of_memory(error) and claimed.out_of_memory + 1 < attempts:
-                hand_back(session, claimed, waiting=error.problem(), delay_seconds=1, counts="out_of_memory")
+                hand_back(session, claimed, waiting=problem, delay_seconds=1, counts="out_of_memory")
             else:
-                self.outcomes.given_up(session, claimed, error.problem())
+                self.outcomes.given_up(session, claimed, problem)
 
     @contextmanager
     def publishing(self, *keys: str) -> Iterator[Session]:

@@ -34,6 +34,7 @@ class Claim:
     attempts: int
     lost: int = 0
     out_of_memory: int = 0
+    request_id: str | None = None
 
 
 def claim(session: Session, item_id: str, *, owner: str, lease_seconds: float) -> Claim | None:
@@ -68,6 +69,7 @@ def claim(session: Session, item_id: str, *, owner: str, lease_seconds: float) -
             WorkItemRow.attempts,
             WorkItemRow.lost,
             WorkItemRow.out_of_memory,
+            WorkItemRow.request_id,
         )
     ).one_or_none()
     return Claim(*row) if row is not None else None

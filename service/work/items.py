@@ -59,7 +59,7 @@ def add_many(session: Session, items: list[NewItem]) -> list[str]:
             "published_times": 0,
             "stop_requested": False,
             "waits": 0,
-            "request_id": None,
+            "request_id": session.info.get("request_id"),
             "created_at": now,
         }
         for item in items

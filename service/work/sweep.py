@@ -104,10 +104,12 @@ def forget_lost_messages(session: Session, work: WorkSettings) -> int:
 def _expire(session: Session, item_id: str, outcomes: Outcomes, work: WorkSettings) -> None:
     item = session.get_one(WorkItemRow, item_id)
     fence, lost = item.fence, item.lost + 1
+    session.info["request_id"] = item.request_id  # what starts because of its end comes from the same request
     values: dict[str, Any] = {"lost": lost, "owner": None, "lease_until": None, "published_at": None}
     if lost >= work.lost_attempts and not item.stop_requested:
         # First, because it locks the subject's row: items are changed under that lock, everywhere.
-        outcomes.fail(session, item, Abandoned(f"Workers were lost {lost} times at this {item.kind}.").problem())
+        abandoned = Abandoned(f"Workers were lost {lost} times at this {item.kind}.")
+        outcomes.fail(session, item, abandoned.problem(item.request_id))
         values |= {"state": "failed", "finished_at": database_time()}
     else:
         stopped = WorkItemRow.stop_requested

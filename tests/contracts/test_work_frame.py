@@ -41,7 +41,7 @@ def perform(shop: Workshop, database: Database, monkeypatch: pytest.MonkeyPatch)
     """Performs one item with this step, as often as it is called; the item afterwards."""
     with database.writing() as session:
         session.add(TenantRow(id="ten_1", name="somebody", created_at=database_now(session)))
-        session.flush()
+    with database.on_behalf_of("ten_1", "req_1").writing() as session:
         item_id = add(session, tenant_id="ten_1", kind=KIND, queue="prompt", subject_id="prv_1").id
 
     def once(step: Callable[[], object]) -> WorkItemRow:
@@ -76,6 +76,7 @@ def test_memory_that_runs_out_gives_one_more_attempt(perform) -> None:
 
     row = perform(greedy)
     assert (row.state, row.out_of_memory, row.waiting["code"]) == ("pending", 1, "out_of_memory")
+    assert row.waiting["request_id"] == "req_1", "whose request it was"
     assert perform(greedy).state == "failed"
 
 

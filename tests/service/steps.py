@@ -55,6 +55,7 @@ class Worker:
         self.tenant_id = tenant_id
         self.outcomes = server.services.outcomes
         self.storage = server.services.storage
+        self.database = server.database
 
     def items(self, kind: str, state: str = "pending") -> list[WorkItemRow]:
         with self.server.database.reading() as session:
@@ -68,6 +69,7 @@ class Worker:
         with self.server.database.writing() as session:
             taken = claim(session, item.id, owner="by hand", lease_seconds=60)
         assert taken is not None
+        self.database = self.server.database.on_behalf_of(taken.tenant_id, taken.request_id)
         return taken
 
     def announce(self, *queues: str) -> None:
@@ -77,7 +79,7 @@ class Worker:
     def inspect(self, manifest: VaeManifest | None = None, **executions: MeasuredExecution) -> None:
         taken = self.take("inspect")
         measured = executions or {"cpu": MeasuredExecution(execution=EXECUTION, rows_per_s=10_000, bytes_per_row=64)}
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             assert models.inspection_of(session, taken).model_id == taken.subject_id
             models.commit_inspection(
                 session, taken, manifest=manifest or vae(), executions=measured, warnings=["a warning"]
@@ -86,13 +88,13 @@ class Worker:
 
     def reject_model(self, error: LatentmillError) -> None:
         taken = self.take("inspect")
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             self.outcomes.delete_files(session, models.reject(session, taken, error.problem()))
             self.outcomes.settled(session, "model", taken.subject_id, error.problem())
 
     def read(self, rows: int = 100, shape: tuple[int, ...] = (8, 8), labels: dict[str, int] | None = None) -> None:
         taken = self.take("read")
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             reading = datasets.reading_of(session, taken)
             key = f"{taken.tenant_id}/datasets/{reading.dataset_id}/rows"
             self.storage.put_bytes(key, b"rows")
@@ -105,7 +107,7 @@ class Worker:
 
     def encode(self) -> None:
         taken = self.take("encode")
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             asked = encodings.encoding_work_of(session, taken)
             key = f"{asked.tenant_id}/encodings/{asked.encoding_id}"
             self.storage.put_bytes(key, b"encoding")
@@ -117,11 +119,11 @@ class Worker:
 
     def fit(self, parameters: bytes = b"parameters", **diagnostics: Any) -> None:
         taken = self.take("fit")
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             family = fits.fit_work_of(session, taken).request.family
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             self.outcomes.progressed(session, taken, 0.5)
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             fits.commit_fit(
                 session, taken, family=family, parameters=parameters, parameters_key=None,
                 stored_bytes=len(parameters),
@@ -131,13 +133,13 @@ class Worker:
 
     def report(self, content: dict[str, Any], page: bytes = b"<!doctype html>") -> ReportWork:
         taken = self.take("report")
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             asked = reports.report_work_of(session, taken)
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             self.outcomes.progressed(session, taken, 0.5)
         key = f"{asked.tenant_id}/reports/{asked.report_id}/page-{taken.fence}"
         self.storage.put_bytes(key, page)
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             reports.commit_report(
                 session, taken, content=content, page_key=key, stored_bytes=len(page), warnings=["a warning"]
             )
@@ -146,7 +148,7 @@ class Worker:
 
     def shard(self, taken: Claim | None = None) -> shards.ShardWork:
         taken = taken or self.take("shard")
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             asked = shards.shard_work_of(session, taken)
         self.commit(taken, asked)
         return asked
@@ -156,7 +158,7 @@ class Worker:
         sha256 = hashlib.sha256(data).hexdigest()
         key = f"{asked.tenant_id}/jobs/{asked.job_id}/{asked.index}-{taken.fence}-{sha256}"
         self.storage.put_bytes(key, data)
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             shards.commit_shard(
                 session, taken, key=key, name=asked.name, bytes=len(data), sha256=sha256,
                 execution=asked.execution, rows=asked.rows,
@@ -164,28 +166,28 @@ class Worker:
 
     def finalize(self) -> finalizing.Finalization:
         taken = self.take("finalize")
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             asked = finalizing.finalization_of(session, taken)
         files = []
         for name, text in (("manifest.json", repr(asked.manifest)), ("SHA256SUMS", "sums"), ("README.md", "card")):
             data, key = text.encode(), f"{asked.folder}/{name}-{taken.fence}"
             self.storage.put_bytes(key, data)
             files.append(finalizing.StoredText(name, key, len(data), hashlib.sha256(data).hexdigest()))
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             finalizing.commit_finalize(session, taken, files=files)
         return asked
 
     def preview(self, content: bytes = b"{}") -> Any:
         taken = self.take("preview")
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             asked = previews.preview_work_of(session, taken)
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             previews.commit_preview(session, taken, content=content)
         return asked
 
     def fail(self, kind: str, error: LatentmillError) -> None:
         taken = self.take(kind)
-        with self.server.database.writing() as session:
+        with self.database.writing() as session:
             match kind:
                 case "encode":
                     encodings.fail_encoding(session, taken, error.problem())
