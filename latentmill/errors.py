@@ -16,6 +16,7 @@ LatentmillError
 ├── Unavailable (503)              the surroundings: waits and is tried again
 │   └── StorageFull (507), StorageFault, DatabaseFault, BrokerFault
 ├── Abandoned (500)                a work item whose workers were lost too often
+├── TimeLimitExceeded (500)        a work item that took longer than its kind may
 ├── Internal (500)                 a defect of Latentmill's own
 └── Unreachable, VerificationFailed, WaitTimedOut, NotInstalled, StartFailed     met only on the client's side: see
                                                                                  client_errors.py
@@ -221,6 +222,12 @@ class Abandoned(LatentmillError):
     """Workers were lost at this piece of work too often."""
 
     code = "abandoned"
+
+
+class TimeLimitExceeded(LatentmillError):
+    """It took longer than a setting allows."""
+
+    code = "time_limit_exceeded"
 
 
 class OutOfMemory(LatentmillError):

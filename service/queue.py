@@ -10,7 +10,7 @@ from latentmill.errors import BrokerFault
 from service.settings import Settings
 
 PREFIX = "latentmill."
-VISIBILITY_SECONDS = 3600
+RESTORE_SECONDS = 10  # between two looks for messages that nobody has settled
 SHORT_RETRIES = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 
 
@@ -20,11 +20,17 @@ class Queue:
     def __init__(self, settings: Settings) -> None:
         self._app = Celery("latentmill.service", set_as_current=False)
         self._app.conf.update(celery_config(settings))
+        self._time_limits = settings.time_limits
 
     def send(self, queue_name: str, kind: str, item_id: str) -> None:
         """Tell a worker of `queue_name` that there is an item to claim. Raises BrokerFault when nobody took it."""
         try:
-            self._app.send_task(f"{PREFIX}{kind}", args=[item_id], queue=f"{PREFIX}{queue_name}")
+            self._app.send_task(
+                f"{PREFIX}{kind}",
+                args=[item_id],
+                queue=f"{PREFIX}{queue_name}",
+                time_limit=self._time_limits.killed_after(kind),
+            )
         except (KombuError, RedisError, OSError) as error:
             raise BrokerFault(f"The broker did not take a message: {error}") from error
 
@@ -52,18 +58,19 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker.url,
         "broker_transport_options": {
-            "visibility_timeout": VISIBILITY_SECONDS,
+            # Work may take longer: then another worker is given its message too, and finds nothing to claim.
+            "visibility_timeout": settings.broker.visibility_seconds,
             "global_keyprefix": settings.broker.key_prefix,
             # Without these a half-open connection blocks for ever.
             "socket_timeout": 10,
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 15,
-            "unacked_restore_interval": 10,
+            "unacked_restore_interval": min(RESTORE_SECONDS, settings.broker.visibility_seconds),
             "unacked_restore_throttle": 1,
             **SHORT_RETRIES,
         },
-        "visibility_timeout": VISIBILITY_SECONDS,  # Celery reads it here too
+        "visibility_timeout": settings.broker.visibility_seconds,  # Celery reads it here too
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_pool_limit": 4,
@@ -78,7 +85,6 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": True,  # safe because lost attempts are capped in the database
         "task_acks_on_failure": True,
         "task_acks_on_timeout": True,
-        "task_time_limit": settings.worker.item_seconds,
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,  # the fence makes a duplicate harmless

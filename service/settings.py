@@ -29,6 +29,7 @@ class DatabaseSettings(Group):
 class BrokerSettings(Group):
     url: str = "redis://127.0.0.1:6379/0"
     key_prefix: str = "latentmill:"
+    visibility_seconds: Count = 3600  # then a message that nobody has settled is delivered again, which does no harm
 
 
 class StorageSettings(Group):
@@ -58,6 +59,32 @@ class WorkSettings(Group):
     keep_previews_seconds: Seconds = 120.0  # longer than a client waits for one
 
 
+class TimeLimitSettings(Group):
+    """How long a work item may take, from its claim on: it fails then, and says so."""
+
+    inspect_seconds: Seconds = 300.0
+    read_seconds: Seconds = 3600.0
+    encode_seconds: Seconds = 6 * 3600.0
+    fit_seconds: Seconds = 6 * 3600.0
+    report_seconds: Seconds = 6 * 3600.0
+    shard_seconds: Seconds = 3600.0
+    finalize_seconds: Seconds = 600.0
+    preview_seconds: Seconds = 60.0
+    margin_seconds: Seconds = 60.0  # after it, the process of an item that did not end by itself is killed
+
+    def of(self, kind: str) -> float:
+        """The limit of items of this kind."""
+        return float(getattr(self, f"{kind}_seconds"))
+
+    def name_of(self, kind: str) -> str:
+        """The environment variable that sets it."""
+        return f"LATENTMILL_TIME_LIMITS__{kind.upper()}_SECONDS"
+
+    def killed_after(self, kind: str) -> float:
+        """Seconds after which the process that works at such an item is killed."""
+        return self.of(kind) + self.margin_seconds
+
+
 class WorkerSettings(Group):
     """How a worker uses its machine."""
 
@@ -67,7 +94,6 @@ class WorkerSettings(Group):
     scratch_dir: Path | None = None  # none: the system's temporary directory
     model_cache_bytes: Bytes = 2 * GIB
     density_cache_bytes: Bytes = 2 * GIB
-    item_seconds: Seconds = 6 * 3600.0  # a work item that takes longer is ended
 
 
 class LimitSettings(Group):
@@ -107,6 +133,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     api: ApiSettings = ApiSettings()
     work: WorkSettings = WorkSettings()
+    time_limits: TimeLimitSettings = TimeLimitSettings()
     worker: WorkerSettings = WorkerSettings()
     limits: LimitSettings = LimitSettings()
     keys: KeySettings = KeySettings()

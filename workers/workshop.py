@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.numpy import load as load_tensors
@@ -33,7 +35,9 @@ from workers.steps import STEPS
 
 log = logging.getLogger("latentmill.workers")
 
-RETRY_SECONDS = 0.5  # between two attempts to hand an item back while the database is away
+RETRY_SECONDS = 0.5  # between two attempts to write while the database is away
+
+T = TypeVar("T")
 
 
 class HandBack(Exception):
@@ -65,11 +69,15 @@ class Workshop:
 
     def perform(self, item_id: str) -> None:
         """Do the work item, if it is still to be done, and have published what comes next."""
+        lease_seconds = self.settings.work.lease_seconds
         try:
-            with self._everyones.writing() as session:
-                claimed = claim(session, item_id, owner=self.owner, lease_seconds=self.settings.work.lease_seconds)
+            self.database = self._everyones
+            claimed = self._written(
+                lambda session: claim(session, item_id, owner=self.owner, lease_seconds=lease_seconds)
+            )
             if claimed is None:
-                return  # a second or a late message: nothing to claim
+                log.info("%s: nothing to claim", item_id)  # a second or a late message
+                return
             log.info("%s %s (%s, fence %d)", claimed.kind, claimed.subject_id, claimed.item_id, claimed.fence)
             self.database = self._everyones.on_behalf_of(claimed.tenant_id, claimed.request_id)
             self._attempt(claimed)
@@ -83,21 +91,19 @@ class Workshop:
     def _attempt(self, claimed: Claim) -> None:
         """Do the item and record every way that it can end."""
         try:
-            with Heartbeat(self.database, claimed, self.settings.work) as heartbeat:
+            with self._heartbeat(claimed) as heartbeat:
                 STEPS[claimed.kind](self, claimed, self._check(heartbeat))
         except FenceLost:
             raise
         except HandBack:
-            with self.database.writing() as session:
-                hand_back(session, claimed)
+            self._written(lambda session: hand_back(session, claimed))
         except SystemExit:
             # SIGTERM to this child itself, as when a whole process group is told to end.
             with suppress(FenceLost, DatabaseFault), self.database.writing() as session:
                 hand_back(session, claimed)
             raise
         except Stopped:
-            with self.database.writing() as session:
-                self.outcomes.stopped(session, claimed)
+            self._written(lambda session: self.outcomes.stopped(session, claimed))
         except Unavailable as fault:
             self._wait_out(claimed, fault)
         except LatentmillError as error:
@@ -112,6 +118,11 @@ class Workshop:
             log.exception("%s %s", claimed.kind, claimed.item_id)
             self._fail(claimed, Internal(f"{claimed.kind} failed: {type(error).__name__}: {error}"))
 
+    def _heartbeat(self, claimed: Claim) -> Heartbeat:
+        limits = self.settings.time_limits
+        seconds, name = limits.of(claimed.kind), limits.name_of(claimed.kind)
+        return Heartbeat(self.database, claimed, self.settings.work, limit_seconds=seconds, limit_setting=name)
+
     def _check(self, heartbeat: Heartbeat) -> Callable[[], None]:
         def check() -> None:
             heartbeat.check()
@@ -122,28 +133,36 @@ class Workshop:
 
     def _wait_out(self, claimed: Claim, fault: Unavailable) -> None:
         """A fault of the surroundings counts as no attempt: the item waits, longer each time, and says why."""
-        delay_seconds = min(2.0 ** min(claimed.attempts - 1, 6), self.settings.work.longest_delay_seconds)
+        delay_seconds = claimed.wait_seconds(self.settings.work.longest_delay_seconds)
         log.warning("%s %s waits %g s: %s", claimed.kind, claimed.item_id, delay_seconds, fault.detail)
+        again = partial(
+            hand_back, waiting=fault.problem(claimed.request_id), delay_seconds=delay_seconds, counts="waits"
+        )
+        self._written(lambda session: again(session, claimed))
+
+    def _fail(self, claimed: Claim, error: LatentmillError) -> None:
+        """An error of the model or the data ends the item at once; a device out of memory gets another attempt."""
+        attempts = self.settings.work.out_of_memory_attempts
+        problem = error.problem(claimed.request_id)
+        if is_out_of_memory(error) and claimed.out_of_memory + 1 < attempts:
+            again = partial(hand_back, waiting=problem, delay_seconds=1, counts="out_of_memory")
+            self._written(lambda session: again(session, claimed))
+        else:
+            self._written(lambda session: self.outcomes.given_up(session, claimed, problem))
+
+    def _written(self, change: Callable[[Session], T]) -> T:
+        """What `change` gives, in a transaction of its own. A database that is away for a moment is waited for.
+
+        Left to the sweep the item would count as lost, although nobody was.
+        """
         deadline = time.monotonic() + self.settings.work.lease_seconds
         while True:
             try:
                 with self.database.writing() as session:
-                    hand_back(session, claimed, waiting=fault.problem(claimed.request_id), delay_seconds=delay_seconds)
-                return
+                    return change(session)
             except DatabaseFault:
-                # Left to the sweep it would count as lost, so a database that restarts is given some time.
                 if time.monotonic() > deadline or self.ending.wait(RETRY_SECONDS):
                     raise
-
-    def _fail(self, claimed: Claim, error: LatentmillError) -> None:
-        """An error of the model or the data ends the item at once; a device out of memory gets another attempt."""
-        problem = error.problem(claimed.request_id)
-        with self.database.writing() as session:
-            attempts = self.settings.work.out_of_memory_attempts
-            if is_out_of_memory(error) and claimed.out_of_memory + 1 < attempts:
-                hand_back(session, claimed, waiting=problem, delay_seconds=1, counts="out_of_memory")
-            else:
-                self.outcomes.given_up(session, claimed, problem)
 
     @contextmanager
     def publishing(self, *keys: str) -> Iterator[Session]:

@@ -10,6 +10,8 @@ from latentmill.errors import Problem
 from service.database import database_time
 from service.work.tables import Kind, WorkItemRow
 
+MOST_DOUBLINGS = 20  # of a wait; far beyond any bound that it has
+
 
 class FenceLost(Exception):
     """Someone else holds this work item now, or it is over: whatever was made for it must not be published."""
@@ -35,6 +37,11 @@ class Claim:
     lost: int = 0
     out_of_memory: int = 0
     request_id: str | None = None
+    waits: int = 0
+
+    def wait_seconds(self, longest_seconds: float) -> float:
+        """How long to wait out a fault of the surroundings: 1 s after the first, twice as long after each in a row."""
+        return min(2.0 ** min(self.waits, MOST_DOUBLINGS), longest_seconds)
 
 
 def claim(session: Session, item_id: str, *, owner: str, lease_seconds: float) -> Claim | None:
@@ -70,6 +77,7 @@ def claim(session: Session, item_id: str, *, owner: str, lease_seconds: float) -
             WorkItemRow.lost,
             WorkItemRow.out_of_memory,
             WorkItemRow.request_id,
+            WorkItemRow.waits,
         )
     ).one_or_none()
     return Claim(*row) if row is not None else None
@@ -96,10 +104,12 @@ def hand_back(
     *,
     waiting: Problem | None = None,
     delay_seconds: float = 0,
-    counts: Literal["nothing", "lost", "out_of_memory"] = "nothing",
+    counts: Literal["nothing", "waits", "lost", "out_of_memory"] = "nothing",
 ) -> None:
     """The item waits again, for `delay_seconds` at least, and says what for; or is cancelled if that was asked."""
-    counted = {counts: getattr(WorkItemRow, counts) + 1} if counts != "nothing" else {}
+    counted: dict[str, Any] = {"waits": 0}  # waits count in a row
+    if counts != "nothing":
+        counted[counts] = getattr(WorkItemRow, counts) + 1
     # A stop that was asked for meanwhile must not be forgotten: nobody would ask a second time.
     stopped = WorkItemRow.stop_requested
     _change(
@@ -109,16 +119,18 @@ def hand_back(
         finished_at=case((stopped, database_time()), else_=None),
         not_before=database_time(delay_seconds),
         published_at=None,
+        owner=None,
         waiting=waiting.model_dump(mode="json") if waiting is not None else None,
         **counted,
     )
 
 
 def _change(session: Session, claim: Claim, **values: Any) -> None:
+    # Its owner stays in an item that is over: who did it.
     changed = session.execute(
         update(WorkItemRow)
         .where(WorkItemRow.id == claim.item_id, WorkItemRow.fence == claim.fence, WorkItemRow.state == "leased")
-        .values(owner=None, lease_until=None, **values)
+        .values(lease_until=None, **values)
         .returning(WorkItemRow.id)
         .execution_options(synchronize_session=False)
     )

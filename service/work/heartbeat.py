@@ -1,6 +1,7 @@
 """The heartbeat of a claim: one thread that renews the lease and listens for a request to stop."""
 
 import logging
+import math
 import threading
 import time
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import Self
 
 from sqlalchemy import select, update
 
-from latentmill.errors import DatabaseFault
+from latentmill.errors import DatabaseFault, TimeLimitExceeded
 from service.database import Database, database_time
 from service.settings import WorkSettings
 from service.work.claims import Claim, FenceLost, Stopped
@@ -18,12 +19,26 @@ logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Keeps a claim alive while its holder works: `with Heartbeat(database, claim, settings.work) as heartbeat`."""
+    """Keeps a claim alive while its holder works: `with Heartbeat(database, claim, settings.work) as heartbeat`.
 
-    def __init__(self, database: Database, claim: Claim, settings: WorkSettings) -> None:
+    Made at the claim: `limit_seconds` count from there, and `limit_setting` is where they were set.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        claim: Claim,
+        settings: WorkSettings,
+        *,
+        limit_seconds: float = math.inf,
+        limit_setting: str = "",
+    ) -> None:
         self._database = database
         self._claim = claim
         self._settings = settings
+        self._limit_seconds = limit_seconds
+        self._limit_setting = limit_setting
+        self._time_is_up = time.monotonic() + limit_seconds
         self._ending = threading.Event()
         self._stop_requested = threading.Event()
         self._fence_lost = threading.Event()
@@ -44,11 +59,15 @@ class Heartbeat:
         return self._stop_requested.is_set() or self._fence_lost.is_set()
 
     def check(self) -> None:
-        """Raises FenceLost or Stopped when the holder should stop; a look at two flags."""
+        """Raises FenceLost, Stopped or TimeLimitExceeded when the holder should stop; costs next to nothing."""
         if self._fence_lost.is_set():
             raise FenceLost(f"{self._claim.kind} {self._claim.item_id}: the lease ran out")
         if self._stop_requested.is_set():
             raise Stopped(f"{self._claim.kind} {self._claim.item_id}: asked to stop")
+        if time.monotonic() > self._time_is_up:
+            raise TimeLimitExceeded(
+                f"This {self._claim.kind} took more than {self._limit_seconds:g} s; {self._limit_setting} allows more"
+            )
 
     def _run(self) -> None:
         renew_at = time.monotonic() + self._settings.heartbeat_seconds

@@ -23,6 +23,8 @@ def test_a_message_carries_the_id_of_an_item_and_nothing_else(broker_settings):
     assert message.headers["task"] == "latentmill.shard"
     assert message.payload[0] == ["wrk_1"]
     assert message.payload[1] == {}
+    limits = broker_settings.time_limits
+    assert message.headers["timelimit"] == [limits.shard_seconds + limits.margin_seconds, None]
     queue.close()
 
 

@@ -16,13 +16,14 @@ from latentmill.specs import Empirical, Gaussian
 from service.database import Database, database_now
 from service.jobs.sources import FitSource
 from service.settings import DatabaseSettings, Settings
-from service.tables import TenantRow, WorkItemRow
+from service.tables import ModelRow, TenantRow, WorkItemRow
 from service.work import FenceLost, add
 from workers.posteriors.empirical import EmpiricalDensity
 from workers.steps import STEPS
-from workers.workshop import Workshop
+from workers.steps.step import Check
+from workers.workshop import HandBack, Workshop
 
-KIND = "preview"  # has no step of its own yet: here it has the test's
+KIND = "inspect"  # whose step is here the test's
 KEY = "ten_1/previews/prv_1/rows"
 
 
@@ -41,13 +42,20 @@ def perform(shop: Workshop, database: Database, monkeypatch: pytest.MonkeyPatch)
     """Performs one item with this step, as often as it is called; the item afterwards."""
     with database.writing() as session:
         session.add(TenantRow(id="ten_1", name="somebody", created_at=database_now(session)))
+        session.flush()
+        model = ModelRow(
+            id="mdl_1", tenant_id="ten_1", state="inspecting", warnings=[], metadata_={}, executions={}, key=None,
+            created_at=database_now(session), request_digest="", digest="", size_bytes=1, filename="a.vae.zip",
+        )  # fmt: skip
+        session.add(model)
     with database.on_behalf_of("ten_1", "req_1").writing() as session:
-        item_id = add(session, tenant_id="ten_1", kind=KIND, queue="prompt", subject_id="prv_1").id
+        item_id = add(session, tenant_id="ten_1", kind=KIND, queue="prompt", subject_id="mdl_1").id
 
-    def once(step: Callable[[], object]) -> WorkItemRow:
-        monkeypatch.setitem(STEPS, KIND, lambda shop, claimed, check: step())
+    def once(step: Callable[[Check], object], before: Callable[[], object] = lambda: None) -> WorkItemRow:
+        monkeypatch.setitem(STEPS, KIND, lambda shop, claimed, check: step(check))
         with database.writing() as session:
             session.get_one(WorkItemRow, item_id).not_before = database_now(session)
+        before()
         try:
             shop.perform(item_id)
         finally:
@@ -58,8 +66,8 @@ def perform(shop: Workshop, database: Database, monkeypatch: pytest.MonkeyPatch)
     return once
 
 
-def raising(error: BaseException) -> Callable[[], None]:
-    def step() -> None:
+def raising(error: BaseException) -> Callable[[Check], None]:
+    def step(check: Check) -> None:
         raise error
 
     return step
@@ -71,7 +79,7 @@ def test_a_defect_ends_the_item_at_the_first_attempt(perform) -> None:
 
 
 def test_memory_that_runs_out_gives_one_more_attempt(perform) -> None:
-    def greedy() -> None:
+    def greedy(check: Check) -> None:
         bytearray(1 << 62)
 
     row = perform(greedy)
@@ -84,11 +92,54 @@ def test_a_full_disk_is_waited_out_wherever_it_shows(perform) -> None:
     for attempt in range(1, 8):
         row = perform(raising(OSError(errno.ENOSPC, "No space left on device")))
         assert (row.state, row.attempts, row.lost, row.waiting["code"]) == ("pending", attempt, 0, "storage_full")
-    assert perform(lambda: None).waiting is None
+    assert perform(lambda check: None).waiting is None
+
+
+def test_each_wait_in_a_row_is_twice_as_long_as_the_one_before(perform, database: Database) -> None:
+    def waited(step: Callable[[Check], object]) -> float:
+        row = perform(step)
+        with database.reading() as session:
+            return (row.not_before - database_now(session)).total_seconds()
+
+    full = raising(OSError(errno.ENOSPC, "No space left on device"))
+    assert [waited(full) for _ in range(8)] == [pytest.approx(s, abs=0.9) for s in (1, 2, 4, 8, 16, 32, 60, 60)]
+    # Something else than the disk ended this attempt: the next full disk is the first one again.
+    assert perform(raising(HandBack())).waits == 0
+    assert waited(full) == pytest.approx(1, abs=0.9)
+
+
+def test_an_item_that_takes_longer_than_its_kind_may_fails_at_once(
+    perform, shop: Workshop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = shop.settings.time_limits.model_copy(update={"inspect_seconds": 0.05})
+    monkeypatch.setattr(shop, "settings", shop.settings.model_copy(update={"time_limits": short}))
+
+    def endless(check: Check) -> None:
+        while True:
+            check()
+
+    row = perform(endless)
+    assert (row.state, row.attempts, row.lost) == ("failed", 1, 0)
+    with database.reading() as session:
+        error = session.get_one(ModelRow, row.subject_id).error
+    assert error["code"] == "time_limit_exceeded"
+    assert "LATENTMILL_TIME_LIMITS__INSPECT_SECONDS" in error["detail"]
+
+
+def test_a_database_that_is_locked_when_a_message_comes_is_waited_for(perform, shop: Workshop) -> None:
+    """The message is gone then: the item would wait until it is held for lost."""
+    holder = sqlite3.connect(shop.database.engine.url.database, check_same_thread=False, isolation_level=None)
+
+    def locked() -> None:
+        holder.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.4, holder.close).start()
+
+    row = perform(lambda check: None, before=locked)
+    assert (row.state, row.attempts) == ("leased", 1)  # claimed, and done by a step that ends nothing
 
 
 def test_a_database_that_comes_back_has_cost_no_attempt(perform, shop: Workshop) -> None:
-    def meet_a_locked_database() -> None:
+    def meet_a_locked_database(check: Check) -> None:
         holder = sqlite3.connect(shop.database.engine.url.database, check_same_thread=False, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         threading.Timer(0.4, holder.close).start()
