@@ -12,7 +12,7 @@ LatentmillError
 │   └── NameTaken, NotReady, NoReport, InUse, NotRetryable, AlreadyRunning
 ├── NotAcceptable (406)
 ├── BodyTooLarge (413), LengthRequired (411), UnsupportedMedia (415), RangeNotSatisfiable (416)
-├── TooManyRequests (429), NotYet (501)
+├── TooManyRequests (429: LimitReached), NotYet (501)
 ├── Unavailable (503)              the surroundings: waits and is tried again
 │   └── StorageFull (507), StorageFault, DatabaseFault, BrokerFault
 ├── Abandoned (500)                a work item whose workers were lost too often
@@ -180,6 +180,12 @@ class TooManyRequests(LatentmillError):
     """Too many at once; wait as long as Retry-After says."""
 
     code, status, retryable = "too_many_requests", 429, True
+
+
+class LimitReached(TooManyRequests):
+    """There are as many of these as are allowed at a time; `GET /v1/limits` shows how many."""
+
+    code = "limit_reached"
 
 
 class NotYet(LatentmillError):

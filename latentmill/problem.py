@@ -33,6 +33,7 @@ class LatentmillError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    retry_after_seconds = 2  # where it is retryable
     by_code: ClassVar[dict[str, type["LatentmillError"]]] = {}
 
     def __init__(

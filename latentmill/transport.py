@@ -20,7 +20,8 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 FIRST_CONTACT_SECONDS = 2.0  # a wrong address should be said soon
 OUTAGE_SECONDS = 60.0  # a service that answered before is probably restarting
-BUSY = frozenset({429, 502, 503, 504})
+TOO_MANY = 429
+BUSY = frozenset({TOO_MANY, 502, 503, 504})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -112,7 +113,8 @@ class Transport:
                     self._unreachable(error)
                 continue
             self._answered = True
-            busy = repeatable and response.status_code in BUSY
+            # A refusal at the door has done nothing, whatever was asked.
+            busy = response.status_code == TOO_MANY or (repeatable and response.status_code in BUSY)
             if busy and patience.pause(_retry_after(response)):
                 continue
             return _checked(response)

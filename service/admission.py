@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from latentmill.errors import BodyTooLarge, Internal, InvalidRequest, LatentmillError, LengthRequired, NotAuthenticated
 from service.database import Database, new_id
 from service.keys.operations import Caller, authenticate
+from service.limits.rates import RequestRates
 from service.problems import problem_response
 from service.settings import LimitSettings
 
@@ -34,6 +35,7 @@ class Admission:
         self._database = database
         self._pepper = pepper
         self._limits = limits
+        self._rates = RequestRates(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,9 +47,12 @@ class Admission:
         state["request_id"] = request_id
         answer = _Answer(send, request_id)
         try:
+            caller = None
             if scope["path"].startswith(KEYED):
-                state["caller"] = await run_in_threadpool(self._caller, headers)
-            self._check_size(scope, headers)
+                state["caller"] = caller = await run_in_threadpool(self._caller, headers)
+                answer.headers |= (taken := self._rates.take(caller)).headers
+                taken.check()
+            self._check_size(scope, headers, caller)
         except LatentmillError as error:
             # The body is not read, so the connection cannot be used again.
             await problem_response(error, request_id, {"Connection": "close"})(scope, receive, answer)
@@ -70,11 +75,13 @@ class Admission:
         with self._database.reading() as session:
             return authenticate(session, key.strip(), pepper=self._pepper)
 
-    def _check_size(self, scope: Scope, headers: Mapping[str, str]) -> None:
+    def _check_size(self, scope: Scope, headers: Mapping[str, str], caller: Caller | None) -> None:
         if scope["method"] not in WITH_BODY:
             return
         upload = scope["path"] in UPLOADS
-        limit = self._limits.upload_bytes if upload else self._limits.json_bytes
+        name, limit = "json_bytes", self._limits.json_bytes
+        if upload and caller is not None:
+            name, limit = "upload_bytes", self._limits.of(caller.tenant).upload_bytes
         length = headers.get("content-length")
         if length is None:
             if upload or "transfer-encoding" in headers:
@@ -83,21 +90,21 @@ class Admission:
         if not length.isdecimal():
             raise InvalidRequest(f"Content-Length is no number: {length!r}")
         if int(length) > limit:
-            raise BodyTooLarge(f"The body has {int(length):,} bytes; at most {limit:,} are allowed here.")
+            raise BodyTooLarge(f"The body has {int(length):,} bytes; at most {limit:,} are allowed here ({name}).")
 
 
 class _Answer:
-    """`send` that adds the request id, and knows whether the answer has begun."""
+    """`send` that adds the headers of every answer, and knows whether it has begun."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
-        self._request_id = request_id
+        self.headers = {"X-Request-Id": request_id}
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            MutableHeaders(scope=message)["X-Request-Id"] = self._request_id
+            MutableHeaders(scope=message).update(self.headers)
         await self._send(message)
 
 

@@ -19,6 +19,7 @@ from service.fits.routes import router as fits
 from service.jobs.routes import router as jobs
 from service.jobs.shard_routes import router as shards
 from service.keys.pepper import pepper_of
+from service.limits.routes import router as limits
 from service.models.routes import router as models
 from service.outcomes import Outcomes
 from service.previews.routes import router as previews
@@ -58,9 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = services
     app.add_middleware(Admission, database=services.database, pepper=services.pepper, limits=settings.limits)
     problems.install(app)
-    routers = (health.router, models, datasets, fits, reports, jobs, shards, previews, router_of_what_is_to_come())
-    for router in routers:
+    for router in (health.router, limits, models, datasets, fits, reports, jobs, shards, previews):
         app.include_router(router)
+    app.include_router(router_of_what_is_to_come())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it is ready, and what it allows."""
+"""Whether the service lives, and whether it is ready."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from latentmill.errors import LatentmillError, Unavailable
 from service import migrate
-from service.dependencies import CallerOf, Services, ServicesOf
-from service.settings import LimitSettings
+from service.dependencies import Services, ServicesOf
 from service.work.workers import live_workers
 
 router = APIRouter(tags=["service"])
@@ -52,12 +51,6 @@ def readiness(services: ServicesOf) -> Response:
     ready = not failing
     answer = Readiness(ready=ready, degraded=sorted(degraded), failing=failing | degraded)
     return JSONResponse(answer.model_dump(), 200 if ready else 503)
-
-
-@router.get("/v1/limits", response_model=LimitSettings)
-def limits(services: ServicesOf, caller: CallerOf) -> LimitSettings:
-    """What one request may ask for."""
-    return services.settings.limits
 
 
 def _faults(checks: dict[str, Callable[[Services], None]], services: Services) -> dict[str, str]:

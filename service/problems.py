@@ -26,7 +26,7 @@ def problem_response(
     if isinstance(error, NotAuthenticated):
         sent.setdefault("WWW-Authenticate", "Bearer")
     if error.retryable:
-        sent.setdefault("Retry-After", "2")
+        sent.setdefault("Retry-After", str(error.retry_after_seconds))
     body = error.problem(request_id).model_dump(mode="json")
     return JSONResponse(body, error.status, sent, media_type=MEDIA_TYPE)
 

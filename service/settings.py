@@ -1,9 +1,9 @@
 """Every setting of the service and the workers: read once from `LATENTMILL_*`, frozen, and passed on."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -96,14 +96,26 @@ class WorkerSettings(Group):
     density_cache_bytes: Bytes = 2 * GIB
 
 
-class LimitSettings(Group):
-    """What one request may ask for; `GET /v1/limits` shows them."""
+class TenantLimits(Group):
+    """What one tenant may have and ask for; `limits.tenants` says what is different for whom."""
 
     upload_bytes: Bytes = 4 * GIB
-    json_bytes: Bytes = MIB
-    decompressed_bytes: Bytes = 16 * GIB
     rows_per_job: Count = 1_000_000_000
     shards_per_job: Count = 100_000
+    stored_bytes: Bytes | None = None  # kept, with what jobs that are not over will still make
+    running_jobs: Count | None = None  # begun at a time; more of them wait
+    queued_jobs: Count | None = 10_000
+    requests_per_second: Annotated[float, Field(gt=0)] | None = None  # in each process of the API
+    request_burst: Count = 100  # requests that an idle tenant may make at once
+    keep_jobs_seconds: Seconds | None = None  # for jobs and uploads that say nothing themselves
+    keep_uploads_seconds: Seconds | None = None
+
+
+class RequestLimits(TenantLimits):
+    """And what any one request may ask for; `GET /v1/limits` shows all of them."""
+
+    json_bytes: Bytes = MIB
+    decompressed_bytes: Bytes = 16 * GIB
     shard_bytes: Bytes = 4 * GIB
     rows_per_dataset: Count = 100_000_000
     parameters: Count = 500_000_000
@@ -114,6 +126,28 @@ class LimitSettings(Group):
     preview_values: Count = 2**20  # numbers in a JSON answer that shows rows
     preview_pixels: Count = 2**24  # values of the pictures in a PNG
     stored_rows: Count = 1000  # of a job, read at a time
+
+
+class LimitSettings(RequestLimits):
+    """The limits, and the tenants that have others: `LATENTMILL_LIMITS__TENANTS={"acme": {"rows_per_job": 1000}}`."""
+
+    tenants: dict[str, dict[str, Any]] = {}
+
+    def of(self, tenant: str) -> TenantLimits:
+        """The limits of the tenant with this name."""
+        if (changes := self.tenants.get(tenant)) is None:
+            return self
+        return TenantLimits(**{name: getattr(self, name) for name in TenantLimits.model_fields} | changes)
+
+    @model_validator(mode="after")
+    def _tenants_have_limits(self) -> "LimitSettings":
+        for tenant in self.tenants:
+            try:
+                self.of(tenant)
+            except ValidationError as error:
+                wrong = error.errors()[0]
+                raise ValueError(f"{tenant}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
+        return self
 
 
 class KeySettings(Group):

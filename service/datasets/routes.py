@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -24,6 +24,8 @@ from service.datasets import operations
 from service.datasets.tables import DatasetRow
 from service.dependencies import CallerOf, IdempotencyKey, PageOf, Reading, Services, ServicesOf, Wait, Writing, writing
 from service.keys.operations import Caller
+from service.limits import check_room
+from service.limits.routes import room_for_upload
 from service.resources import find, page
 from service.uploads import ReceivedFile, Upload, discard, received
 
@@ -62,7 +64,13 @@ def dataset_of(row: DatasetRow) -> Dataset:
     )
 
 
-@router.post("", status_code=202, response_model=Dataset, openapi_extra=multipart_body(FILES, FIELDS))
+@router.post(
+    "",
+    status_code=202,
+    response_model=Dataset,
+    openapi_extra=multipart_body(FILES, FIELDS),
+    dependencies=[Depends(room_for_upload)],
+)
 async def add_dataset(
     request: Request, services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -83,6 +91,8 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
         def make() -> Answer:
             nonlocal kept
             row, kept = operations.add(transaction.session, caller.tenant_id, meant)
+            if kept:
+                check_room(transaction.session, caller.tenant_id, services.settings)
             return created(dataset_of(row), path=f"/v1/datasets/{row.id}", new=kept)
 
         answer = transaction.once("datasets", {"dataset": meant.digest(), "metadata": meant.metadata}, make)

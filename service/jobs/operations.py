@@ -19,6 +19,7 @@ from service.jobs.resolution import Resolved, check, resolve
 from service.jobs.shards import add_items, begin_finalizing
 from service.jobs.states import LEFT_ALONE, RETRYABLE, TERMINAL, add_event, finish_cancelling, lock, move
 from service.jobs.tables import EventRow, JobRow, ShardRow
+from service.limits import check_queue, check_room, limits_of
 from service.models.tables import ModelRow
 from service.resources import ResourceColumns, check_name, find, insert, name_taken, waits_out
 from service.settings import Settings
@@ -30,7 +31,7 @@ NO_WORKER = "no_worker_for_device"
 def submit(session: Session, tenant_id: str, request: JobRequest, settings: Settings) -> JobRow:
     """A new job: begun, or waiting for what it needs."""
     check_name(session, JobRow, tenant_id, request.name)
-    resolved = _with_encoding(session, resolve(session, tenant_id, request, settings.limits, lock=True))
+    resolved = _resolved(session, tenant_id, request, settings)
     seed = request.seed if request.seed is not None else secrets.randbelow(MAX_SEED + 1)
     resolved = replace(resolved, request=resolved.request.model_copy(update={"seed": seed}))
     the_plan = plan_of(session, resolved, settings)
@@ -48,7 +49,8 @@ def submit(session: Session, tenant_id: str, request: JobRequest, settings: Sett
         raise name_taken(request.name)
     job = lock(session, job.id)
     add_event(session, job, "state", {"state": "queued", "error": None}, now)
-    _wait_or_begin(session, job, resolved, the_plan)
+    _wait_or_begin(session, job, resolved, the_plan, settings)
+    check_queue(session, tenant_id, settings)
     return job
 
 
@@ -59,7 +61,7 @@ def start(session: Session, job_id: str, settings: Settings) -> None:
         return
     resolved = _resolved_again(session, job)
     check(resolved)
-    _begin(session, job, plan_of(session, resolved, settings))
+    _begin(session, job, plan_of(session, resolved, settings), settings)
 
 
 def cancel(session: Session, tenant_id: str, reference: str) -> JobRow:
@@ -82,14 +84,15 @@ def retry(session: Session, tenant_id: str, reference: str, settings: Settings) 
     if job.state not in RETRYABLE:
         raise NotRetryable(f"{job.id} is {job.state}; only a failed or cancelled job can be retried.")
     request = JobRequest.model_validate(job.request)
-    resolved = _with_encoding(session, resolve(session, tenant_id, request, settings.limits, lock=True))
+    resolved = _resolved(session, tenant_id, request, settings)
     # A worker that has not yet seen that it should stop must not meet the new item of its shard.
     work.cancel_subject(session, subject_id=job.id)
     job.next_shard, job.open_shards, job.rows_before, job.progress_at = 0, 0, job.rows_done, None
     if resolved.encoding is not None:
         job.encoding_id = resolved.encoding.id
     move(session, job, "queued")
-    _wait_or_begin(session, job, resolved, plan_of(session, resolved, settings))
+    _wait_or_begin(session, job, resolved, plan_of(session, resolved, settings), settings)
+    check_queue(session, tenant_id, settings)
     return job
 
 
@@ -154,7 +157,7 @@ def resume(session: Session) -> None:
         finish_cancelling(session, job)
 
 
-def _wait_or_begin(session: Session, job: JobRow, resolved: Resolved, the_plan: Plan) -> None:
+def _wait_or_begin(session: Session, job: JobRow, resolved: Resolved, the_plan: Plan, settings: Settings) -> None:
     me: needs.Named = ("job", job.id)
     named: tuple[tuple[needs.ResourceKind, ResourceColumns | EncodingRow | None], ...] = (
         ("model", resolved.model), ("fit", resolved.fit), ("dataset", resolved.dataset), ("encoding", resolved.encoding)
@@ -165,10 +168,10 @@ def _wait_or_begin(session: Session, job: JobRow, resolved: Resolved, the_plan: 
     if waiting := needs.waiting_on(session, me):
         job.state_reason = f"waiting for {', '.join(needed.id for needed in waiting)}"
     else:
-        _begin(session, job, the_plan)
+        _begin(session, job, the_plan, settings)
 
 
-def _begin(session: Session, job: JobRow, the_plan: Plan) -> None:
+def _begin(session: Session, job: JobRow, the_plan: Plan, settings: Settings) -> None:
     """Fix the plan, once for all runs of the job, and add the first work items."""
     job.state_reason = None
     if job.execution is None:
@@ -178,6 +181,7 @@ def _begin(session: Session, job: JobRow, the_plan: Plan) -> None:
         job.execution, job.rows_per_s = the_plan.execution.canonical(), the_plan.rows_per_s
         job.shard_rows, job.shards_total = the_plan.shard_rows, the_plan.shards_total
         job.label_counts, job.planned_bytes = the_plan.label_counts, the_plan.estimated_bytes
+    check_room(session, job.tenant_id, settings)
     _go_on(session, job)
 
 
@@ -192,7 +196,9 @@ def _go_on(session: Session, job: JobRow) -> None:
         add_items(session, job)
 
 
-def _with_encoding(session: Session, resolved: Resolved) -> Resolved:
+def _resolved(session: Session, tenant_id: str, request: JobRequest, settings: Settings) -> Resolved:
+    """What the request names, locked, and an encoding where it needs one."""
+    resolved = resolve(session, tenant_id, request, limits_of(session, tenant_id, settings), lock=True)
     if resolved.dataset is None:
         return resolved
     return replace(resolved, encoding=encodings.ensure(session, resolved.model, resolved.dataset))

@@ -10,9 +10,10 @@ from latentmill.errors import LimitExceeded
 from latentmill.specs import Execution, ExecutionRequest, JobRequest, MeasuredExecution, Rows, VaeManifest
 from service.jobs.labels import label_plan
 from service.jobs.resolution import Resolved, resolve
+from service.limits import check_room, limits_of
 from service.models import operations as models
 from service.models.tables import ModelRow
-from service.settings import LimitSettings, Settings
+from service.settings import Settings
 from service.work import workers
 
 NOISE_BLOCK_ROWS = 1024
@@ -39,7 +40,10 @@ class Plan:
 
 def plan(session: Session, tenant_id: str, request: JobRequest, settings: Settings) -> Plan:
     """What submitting `request` would make; changes nothing."""
-    return plan_of(session, resolve(session, tenant_id, request, settings.limits, lock=False), settings)
+    limits = limits_of(session, tenant_id, settings)
+    planned = plan_of(session, resolve(session, tenant_id, request, limits, lock=False), settings)
+    check_room(session, tenant_id, settings, adding=planned.estimated_bytes or 0, lock=False)
+    return planned
 
 
 def plan_of(session: Session, resolved: Resolved, settings: Settings) -> Plan:
@@ -53,7 +57,11 @@ def plan_of(session: Session, resolved: Resolved, settings: Settings) -> Plan:
     execution = measured.execution
     labels = label_plan(request, manifest, resolved.fit, resolved.dataset)
     row_bytes = bytes_per_row(manifest, request, labelled=manifest.labels is not None or labels.choice is not None)
-    shard_rows = _shard_rows(request, execution.batch_rows, measured.rows_per_s, row_bytes, settings.limits)
+    most_shards = limits_of(session, model.tenant_id, settings).shards_per_job
+    shard_rows = request.shard_rows
+    if shard_rows is None:
+        shard_rows = _shard_rows(request, execution.batch_rows, measured.rows_per_s, row_bytes, most_shards)
+    _check_shards(request, shard_rows, row_bytes, most_shards, settings.limits.shard_bytes)
     resolved_request = request.model_copy(
         update={
             "strategy": request.strategy.model_copy(update={"labels": labels.choice}),
@@ -130,23 +138,23 @@ def _live_devices(session: Session, settings: Settings) -> dict[Device, int]:
     return slots
 
 
-def _shard_rows(request: JobRequest, batch_rows: int, rows_per_s: float, row_bytes: int, limits: LimitSettings) -> int:
-    shard_rows = request.shard_rows
-    if shard_rows is None:
-        step = lcm(batch_rows, NOISE_BLOCK_ROWS)
-        wanted = min(SHARD_BYTES / row_bytes, SHARD_SECONDS * rows_per_s)
-        fewest = ceil(request.rows / limits.shards_per_job / step)
-        shard_rows = min(max(1, int(wanted // step), fewest) * step, request.rows)
-    if ceil(request.rows / shard_rows) > limits.shards_per_job:
+def _shard_rows(request: JobRequest, batch_rows: int, rows_per_s: float, row_bytes: int, most_shards: int) -> int:
+    step = lcm(batch_rows, NOISE_BLOCK_ROWS)
+    wanted = min(SHARD_BYTES / row_bytes, SHARD_SECONDS * rows_per_s)
+    fewest = ceil(request.rows / most_shards / step)
+    return min(max(1, int(wanted // step), fewest) * step, request.rows)
+
+
+def _check_shards(request: JobRequest, shard_rows: int, row_bytes: int, most_shards: int, most_bytes: int) -> None:
+    if ceil(request.rows / shard_rows) > most_shards:
         raise LimitExceeded(
-            f"{ceil(request.rows / shard_rows):,} shards, at most {limits.shards_per_job:,}: ask for at least "
-            f"{ceil(request.rows / limits.shards_per_job):,} rows in a shard, or leave shard_rows out",
+            f"{ceil(request.rows / shard_rows):,} shards, at most {most_shards:,} (shards_per_job): ask for at least "
+            f"{ceil(request.rows / most_shards):,} rows in a shard, or leave shard_rows out",
             pointer="/shard_rows",
         )
-    if (size := min(shard_rows, request.rows) * row_bytes) > limits.shard_bytes:
+    if (size := min(shard_rows, request.rows) * row_bytes) > most_bytes:
         raise LimitExceeded(
-            f"A shard would have {size:,} bytes, at most {limits.shard_bytes:,}: ask for at most "
-            f"{limits.shard_bytes // row_bytes:,} rows in a shard",
+            f"A shard would have {size:,} bytes, at most {most_bytes:,} (shard_bytes): ask for at most "
+            f"{most_bytes // row_bytes:,} rows in a shard",
             pointer="/shard_rows",
         )
-    return shard_rows

@@ -17,7 +17,7 @@ from service.models.tables import ModelRow
 from service.reports import operations as reports
 from service.reports.tables import ReportRow
 from service.resources import find_needed
-from service.settings import LimitSettings
+from service.settings import TenantLimits
 
 FORMATS = frozenset({"npz", "parquet"})
 
@@ -41,12 +41,13 @@ class Resolved:
         return waiting or ([f"an encoding of {self.dataset.id}"] if self.dataset and not self.encoding else [])
 
 
-def resolve(session: Session, tenant_id: str, request: JobRequest, limits: LimitSettings, *, lock: bool) -> Resolved:
+def resolve(session: Session, tenant_id: str, request: JobRequest, limits: TenantLimits, *, lock: bool) -> Resolved:
     """What `request` names, each ready or on its way to it. With `lock` it stays so until the transaction ends."""
     _refuse_what_is_to_come(request)
     if request.rows > limits.rows_per_job:
         raise LimitExceeded(
-            f"{request.rows:,} rows; a job may have {limits.rows_per_job:,}: ask for several jobs, each with its seed",
+            f"{request.rows:,} rows; a job may have {limits.rows_per_job:,} (rows_per_job): ask for several jobs, each "
+            "with its seed",
             pointer="/rows",
         )
     _check_path(request)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -22,6 +22,8 @@ from service.answers import (
 )
 from service.dependencies import CallerOf, IdempotencyKey, PageOf, Reading, Services, ServicesOf, Wait, Writing, writing
 from service.keys.operations import Caller
+from service.limits import check_room
+from service.limits.routes import room_for_upload
 from service.models import operations
 from service.models.tables import ModelRow
 from service.resources import find, page
@@ -53,7 +55,13 @@ def model_of(row: ModelRow) -> Model:
     )
 
 
-@router.post("", status_code=202, response_model=Model, openapi_extra=multipart_body(FILES, FIELDS))
+@router.post(
+    "",
+    status_code=202,
+    response_model=Model,
+    openapi_extra=multipart_body(FILES, FIELDS),
+    dependencies=[Depends(room_for_upload)],
+)
 async def add_model(
     request: Request, services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -77,6 +85,8 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
         def make() -> Answer:
             nonlocal kept
             row, kept = operations.add(transaction.session, caller.tenant_id, bundle, name, metadata)
+            if kept:
+                check_room(transaction.session, caller.tenant_id, services.settings)
             return created(model_of(row), path=f"/v1/models/{row.id}", new=kept)
 
         body: dict[str, Any] = {"file": file.sha256, "name": name, "metadata": metadata}

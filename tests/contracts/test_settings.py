@@ -53,3 +53,26 @@ def test_settings_do_not_change():
         settings.data_dir = Path("/elsewhere")
     with pytest.raises(ValidationError):
         settings.work.lease_seconds = 1
+
+
+def test_a_tenant_has_the_limits_of_all_but_for_its_own(monkeypatch):
+    monkeypatch.setenv("LATENTMILL_LIMITS__ROWS_PER_JOB", "500")
+    monkeypatch.setenv("LATENTMILL_LIMITS__STORED_BYTES", "1000")
+    monkeypatch.setenv("LATENTMILL_LIMITS__TENANTS", '{"acme": {"rows_per_job": 7, "stored_bytes": null}}')
+    limits = Settings().limits
+    assert (limits.of("acme").rows_per_job, limits.of("acme").stored_bytes) == (7, None)
+    assert (limits.of("other").rows_per_job, limits.of("other").stored_bytes) == (500, 1000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ('{"acme": {"rows_per_jobs": 7}}', "acme: rows_per_jobs"),
+        ('{"acme": {"json_bytes": 7}}', "acme: json_bytes"),
+        ('{"acme": {"rows_per_job": 0}}', "acme: rows_per_job"),
+    ],
+)
+def test_a_tenants_limits_are_checked_at_the_start(monkeypatch, changes, said):
+    monkeypatch.setenv("LATENTMILL_LIMITS__TENANTS", changes)
+    with pytest.raises(ValidationError, match=said):
+        Settings()
