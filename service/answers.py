@@ -1,26 +1,20 @@
 """What leaves the service: resources, pages and their headers."""
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from latentmill.errors import InvalidRequest, LimitExceeded, Problem
+from latentmill.errors import InvalidRequest, Problem
 from latentmill.specs.requests import NAME_RULE, Metadata, Name
 from service.resources import ResourceColumns
 
 Item = TypeVar("Item")
 NAME: TypeAdapter[str | None] = TypeAdapter(Name | None)
 METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
-FIRST_POLL_SECONDS = 0.03  # a small job is over in less than the longest
-LONGEST_POLL_SECONDS = 0.3
 RETRY_AFTER_SECONDS = 1
 
 
@@ -128,23 +122,3 @@ def multipart_body(files: Iterable[str], fields: Iterable[str]) -> dict[str, Any
     parts |= {name: {"type": "string"} for name in sorted(fields)}
     schema = {"type": "object", "required": ["file"], "properties": parts}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
-
-
-async def waited(
-    request: Request,
-    read: Callable[[], Item],
-    settled: Callable[[Item], bool],
-    wait: float | None,
-    longest_seconds: float,
-) -> Item:
-    """What `read` gives once it is `settled`, when `wait` seconds are over, or when nobody listens any more."""
-    if wait is not None and wait > longest_seconds:
-        raise LimitExceeded(f"wait is at most {longest_seconds:g} seconds; ask again after it", pointer="/wait")
-    ends, pause = time.monotonic() + (wait or 0), FIRST_POLL_SECONDS
-    while True:
-        item = await run_in_threadpool(read)
-        remaining = ends - time.monotonic()
-        if settled(item) or remaining <= 0 or await request.is_disconnected():
-            return item
-        await asyncio.sleep(min(pause, remaining))
-        pause = min(1.5 * pause, LONGEST_POLL_SECONDS)

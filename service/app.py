@@ -28,6 +28,7 @@ from service.reports.routes import router as reports
 from service.settings import Settings
 from service.storage import open_storage
 from service.to_come import router_of_what_is_to_come
+from service.watching import Watcher
 from service.work.publisher import Publisher
 
 PROBLEM = {
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        services.watcher.close()
         services.publisher.close()
         services.queue.close()
         services.database.dispose()
@@ -76,6 +78,7 @@ def make_services(settings: Settings) -> Services:
         queue=queue,
         publisher=Publisher(database, queue, settings),
         outcomes=Outcomes(storage, settings),
+        watcher=Watcher(database),
         pepper=pepper_of(settings),
     )
 

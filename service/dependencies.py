@@ -18,6 +18,8 @@ from service.outcomes import Outcomes
 from service.queue import Queue
 from service.settings import Settings
 from service.storage import Storage
+from service.waiting import Waiting, checked_wait
+from service.watching import Watcher
 from service.work.publisher import Publisher
 
 BEARER = HTTPBearer(auto_error=False, description="An API key: `latentmill keys create` makes one.")
@@ -33,6 +35,7 @@ class Services:
     queue: Queue
     publisher: Publisher
     outcomes: Outcomes
+    watcher: Watcher
     pepper: bytes
 
 
@@ -62,7 +65,10 @@ class Transaction:
         return once(self.session, tenant_id=self.tenant_id, route=route, key=self.idempotency_key, body=body, make=make)
 
 
-def services_of(request: Request) -> Services:
+# The dependencies that ask nobody are coroutines: a plain function would cost a hop to another thread.
+
+
+async def services_of(request: Request) -> Services:
     """The services of the app that serves this request; their database as the caller, if there is one, sees it."""
     services: Services = request.app.state.services
     state = request.scope["state"]
@@ -72,7 +78,7 @@ def services_of(request: Request) -> Services:
     return replace(services, database=services.database.on_behalf_of(caller.tenant_id, state["request_id"]))
 
 
-def caller_of(request: Request, _key: Annotated[Any, Security(BEARER)] = None) -> Caller:
+async def caller_of(request: Request, _key: Annotated[Any, Security(BEARER)] = None) -> Caller:
     """Who makes this request; admission has checked the key."""
     caller: Caller = request.scope["state"]["caller"]
     return caller
@@ -83,7 +89,18 @@ CallerOf = Annotated[Caller, Depends(caller_of)]
 IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", description="The same key and body again give the same answer.")
 ]
-Wait = Annotated[float | None, Query(ge=0, description="Seconds to wait until it has settled.")]
+
+
+async def waiting_of(
+    request: Request,
+    services: ServicesOf,
+    wait: Annotated[float | None, Query(ge=0, description="Seconds to wait until it has settled.")] = None,
+) -> Waiting:
+    """How long this request waits; LimitExceeded when that is too long."""
+    return Waiting(request, services.watcher, checked_wait(wait, services.settings.limits.wait_seconds))
+
+
+WaitingOf = Annotated[Waiting, Depends(waiting_of)]
 
 
 @contextmanager
@@ -109,19 +126,23 @@ Writing = Annotated[Transaction, Depends(_writing, scope="function")]
 Reading = Annotated[Transaction, Depends(_reading, scope="function")]
 
 
+@dataclass(frozen=True)
 class PageQuery:
     """Which page of a list is asked for."""
 
-    def __init__(
-        self,
-        services: ServicesOf,
-        limit: Annotated[int, Query(ge=1, description="Items of a page.")] = 50,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
-    ) -> None:
-        if limit > (most := services.settings.limits.page_rows):
-            raise LimitExceeded(f"A page has at most {most:,} items; ask for the next one.", pointer="/limit")
-        self.limit = limit
-        self.cursor = cursor
+    limit: int
+    cursor: str | None
 
 
-PageOf = Annotated[PageQuery, Depends(PageQuery)]
+async def page_query(
+    services: ServicesOf,
+    limit: Annotated[int, Query(ge=1, description="Items of a page.")] = 50,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> PageQuery:
+    """The page that is asked for; LimitExceeded when it is too large."""
+    if limit > (most := services.settings.limits.page_rows):
+        raise LimitExceeded(f"A page has at most {most:,} items; ask for the next one.", pointer="/limit")
+    return PageQuery(limit, cursor)
+
+
+PageOf = Annotated[PageQuery, Depends(page_query)]

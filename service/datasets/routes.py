@@ -18,18 +18,30 @@ from service.answers import (
     parsed_metadata,
     parsed_name,
     resource_fields,
-    waited,
 )
 from service.datasets import operations
 from service.datasets.tables import DatasetRow
-from service.dependencies import CallerOf, IdempotencyKey, PageOf, Reading, Services, ServicesOf, Wait, Writing, writing
+from service.dependencies import (
+    CallerOf,
+    IdempotencyKey,
+    PageOf,
+    Reading,
+    Services,
+    ServicesOf,
+    WaitingOf,
+    Writing,
+    writing,
+)
 from service.keys.operations import Caller
 from service.limits import check_room
 from service.limits.routes import room_for_upload
 from service.resources import find, page
 from service.uploads import ReceivedFile, Upload, discard, received
+from service.waiting import Sight
+from service.watching import states_of
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+STATES = states_of(DatasetRow)
 FILES, FIELDS = frozenset({"file", "labels"}), frozenset({"kind", "label_column", "metadata", "model", "name"})
 LABEL_COLUMN_CHARACTERS = 128
 
@@ -139,17 +151,15 @@ def list_datasets(reading: Reading, asked: PageOf) -> Page[Dataset]:
 
 
 @router.get("/{dataset}", response_model=Dataset)
-async def show_dataset(
-    dataset: str, request: Request, services: ServicesOf, caller: CallerOf, wait: Wait = None
-) -> Dataset:
+async def show_dataset(dataset: str, services: ServicesOf, caller: CallerOf, waiting: WaitingOf) -> Dataset:
     """One dataset by id or name; with `wait` once it is ready or rejected."""
 
-    def read() -> Dataset:
+    def read() -> Sight[Dataset]:
         with services.database.reading() as session:
-            return dataset_of(find(session, DatasetRow, caller.tenant_id, dataset))
+            row = find(session, DatasetRow, caller.tenant_id, dataset)
+            return Sight(dataset_of(row), row.id, row.state, row.state in operations.SETTLED)
 
-    longest = services.settings.limits.wait_seconds
-    return await waited(request, read, lambda it: it.state in operations.SETTLED, wait, longest)
+    return await waiting.settled(STATES, read, shared=(caller.tenant_id, dataset))
 
 
 @router.delete("/{dataset}", response_model=Deleted)

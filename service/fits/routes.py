@@ -3,20 +3,23 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 from starlette.responses import Response, StreamingResponse
 
 from latentmill.specs import Family, FitRequest
-from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields, waited
+from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields
 from service.datasets.tables import DatasetRow
-from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, Wait, Writing
+from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, WaitingOf, Writing
 from service.fits import operations
 from service.fits.tables import FitRow
 from service.models.tables import ModelRow
 from service.resources import find, find_id, page, waits_out
+from service.waiting import Sight
+from service.watching import states_of
 
 router = APIRouter(prefix="/v1/fits", tags=["fits"])
+STATES = states_of(FitRow)
 BINARY = "application/octet-stream"
 
 
@@ -88,15 +91,15 @@ def list_fits(
 
 
 @router.get("/{fit}", response_model=Fit)
-async def show_fit(fit: str, request: Request, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Fit:
+async def show_fit(fit: str, services: ServicesOf, caller: CallerOf, waiting: WaitingOf) -> Fit:
     """One fit by id or name; with `wait` once it is ready or failed."""
 
-    def read() -> Fit:
+    def read() -> Sight[Fit]:
         with services.database.reading() as session:
-            return fit_of(session, find(session, FitRow, caller.tenant_id, fit))
+            row = find(session, FitRow, caller.tenant_id, fit)
+            return Sight(fit_of(session, row), row.id, row.state, row.state in operations.SETTLED)
 
-    longest = services.settings.limits.wait_seconds
-    return await waited(request, read, lambda it: it.state in operations.SETTLED, wait, longest)
+    return await waiting.settled(STATES, read, shared=(caller.tenant_id, fit))
 
 
 @router.get("/{fit}/parameters", response_class=Response)

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from latentmill.errors import InvalidRequest
 from latentmill.specs import JobRequest
-from service.answers import RETRY_AFTER_SECONDS, Answer, Deleted, Page, created, page_of, shown, waited
-from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, Transaction, Wait, Writing
+from service.answers import RETRY_AFTER_SECONDS, Answer, Deleted, Page, created, page_of, shown
+from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, Transaction, WaitingOf, Writing
 from service.jobs import operations
 from service.jobs.events import is_over, last_event_number, stream
 from service.jobs.planning import plan
@@ -17,8 +17,11 @@ from service.jobs.states import LEFT_ALONE, TERMINAL, JobState
 from service.jobs.tables import JobRow
 from service.models.tables import ModelRow
 from service.resources import find, find_id, page
+from service.waiting import Sight
+from service.watching import states_of
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+STATES = states_of(JobRow)
 
 
 @router.post("", status_code=202, response_model=Job)
@@ -58,22 +61,20 @@ def list_jobs(
 @router.get("/{job}", response_model=Job)
 async def show_job(
     job: str,
-    request: Request,
     services: ServicesOf,
     caller: CallerOf,
-    wait: Wait = None,
+    waiting: WaitingOf,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """One job by id or name; with `wait` once it has ended."""
 
-    def read() -> tuple[Job, str]:
+    def read() -> Sight[tuple[Job, str]]:
         with services.database.reading() as session:
             row = find(session, JobRow, caller.tenant_id, job)
             seen = job_of(session, row, services.settings)
-            return seen, etag_of(row, seen)
+            return Sight((seen, etag_of(row, seen)), row.id, row.state, row.state in TERMINAL)
 
-    longest = services.settings.limits.wait_seconds
-    seen, etag = await waited(request, read, lambda it: it[0].state in TERMINAL, wait, longest)
+    seen, etag = await waiting.settled(STATES, read, shared=(caller.tenant_id, job))
     headers = {"ETag": etag}
     if seen.state not in TERMINAL:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -118,7 +119,7 @@ def job_events(
     if after and is_over(row, after):
         return Response(status_code=204)  # tells an EventSource not to come back
     return StreamingResponse(
-        stream(reading.services.database, row.id, after),
+        stream(reading.services.database, reading.services.watcher, row.id, after),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )

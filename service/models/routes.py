@@ -18,9 +18,18 @@ from service.answers import (
     parsed_metadata,
     parsed_name,
     resource_fields,
-    waited,
 )
-from service.dependencies import CallerOf, IdempotencyKey, PageOf, Reading, Services, ServicesOf, Wait, Writing, writing
+from service.dependencies import (
+    CallerOf,
+    IdempotencyKey,
+    PageOf,
+    Reading,
+    Services,
+    ServicesOf,
+    WaitingOf,
+    Writing,
+    writing,
+)
 from service.keys.operations import Caller
 from service.limits import check_room
 from service.limits.routes import room_for_upload
@@ -28,8 +37,11 @@ from service.models import operations
 from service.models.tables import ModelRow
 from service.resources import find, page
 from service.uploads import Upload, discard, received
+from service.waiting import Sight
+from service.watching import states_of
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
+STATES = states_of(ModelRow)
 FILES, FIELDS = frozenset({"file"}), frozenset({"metadata", "name"})
 
 
@@ -102,15 +114,15 @@ def list_models(reading: Reading, asked: PageOf) -> Page[Model]:
 
 
 @router.get("/{model}", response_model=Model)
-async def show_model(model: str, request: Request, services: ServicesOf, caller: CallerOf, wait: Wait = None) -> Model:
+async def show_model(model: str, services: ServicesOf, caller: CallerOf, waiting: WaitingOf) -> Model:
     """One model by id or name; with `wait` once it is ready or rejected."""
 
-    def read() -> Model:
+    def read() -> Sight[Model]:
         with services.database.reading() as session:
-            return model_of(find(session, ModelRow, caller.tenant_id, model))
+            row = find(session, ModelRow, caller.tenant_id, model)
+            return Sight(model_of(row), row.id, row.state, row.state in operations.SETTLED)
 
-    longest = services.settings.limits.wait_seconds
-    return await waited(request, read, lambda it: it.state in operations.SETTLED, wait, longest)
+    return await waiting.settled(STATES, read, shared=(caller.tenant_id, model))
 
 
 @router.delete("/{model}", response_model=Deleted)

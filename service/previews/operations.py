@@ -1,5 +1,6 @@
 """The verbs of previews: the only code that changes their rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,12 @@ from service.previews.stored import StoredWork, stored_rows_of, stored_work_of
 from service.previews.tables import PreviewKind, PreviewRow, PreviewState
 from service.resources import stored
 from service.settings import Settings, WorkSettings
+from service.watching import Mark
 from service.work import Claim, WorkItemRow
 
 PRIORITY = 10  # above all that a request can have: somebody waits
 AT_A_TIME = 1000
+UNTAKEN = frozenset({"pending", "cancelled"})  # states of a work item
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,11 @@ class Seen:
     @property
     def over(self) -> bool:
         return self.state != "queued"
+
+    @property
+    def mark(self) -> Mark:
+        """As `marks_of` finds it."""
+        return self.state, self.taken, self.waiting is not None
 
 
 def begin(
@@ -102,12 +110,24 @@ def seen_of(session: Session, preview_id: str) -> Seen:
     problem = item.waiting if item is not None else None
     return Seen(
         state=row.state if row is not None else "cancelled",
-        taken=item is not None and item.state not in {"pending", "cancelled"},
+        taken=item is not None and item.state not in UNTAKEN,
         waiting=problem["detail"] if problem is not None else None,
         error=Problem.model_validate(row.error) if row is not None and row.error is not None else None,
         content=row.content if row is not None else None,
         media_type=row.media_type if row is not None else "",
     )
+
+
+def marks_of(session: Session, ids: Sequence[str]) -> dict[str, Mark]:
+    """What changes when a waiting client should look again: over, taken by a worker, or held up."""
+    states = select(PreviewRow.id, PreviewRow.state).where(PreviewRow.id.in_(ids))
+    items = (
+        select(WorkItemRow.subject_id, WorkItemRow.state, WorkItemRow.waiting.is_not(None))
+        .where(WorkItemRow.subject_id.in_(ids))
+        .order_by(WorkItemRow.id)  # the newest is the last
+    )
+    newest = {subject_id: (state not in UNTAKEN, waits) for subject_id, state, waits in session.execute(items)}
+    return {row_id: (state, *newest.get(row_id, (False, False))) for row_id, state in session.execute(states)}
 
 
 def give_up(session: Session, preview_id: str) -> Seen:

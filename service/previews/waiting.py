@@ -1,34 +1,33 @@
 """Waiting for a preview: until a worker has taken it, then until it is there, and no longer than somebody listens."""
 
+from collections.abc import Callable
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from latentmill.errors import LatentmillError, Unavailable
-from service.answers import waited
 from service.dependencies import Services
 from service.fits.tables import EncodingRow
 from service.previews import operations
 from service.previews.operations import Seen
+from service.waiting import Sight, Waiting
+from service.watching import states_of
 from service.work.workers import slots_of
 
 QUEUE = "prompt"
 
 
+ENCODED = states_of(EncodingRow)
+
+
 async def answered(request: Request, services: Services, preview_id: str) -> Response:
     """The preview as the body of an answer; raises its error, or Unavailable when no worker had time for it."""
     limits = services.settings.limits
-
-    def read() -> Seen:
-        with services.database.reading() as session:
-            return operations.seen_of(session, preview_id)
-
-    seen = await waited(
-        request, read, lambda it: it.over or it.taken, limits.preview_seconds, longest_seconds=limits.preview_seconds
-    )
+    seen = await _seen(request, services, preview_id, limits.preview_seconds, lambda it: it.over or it.taken)
     if seen.taken and not seen.over:
-        seen = await waited(
-            request, read, lambda it: it.over or it.waiting is not None, limits.wait_seconds, limits.wait_seconds
+        seen = await _seen(
+            request, services, preview_id, limits.wait_seconds, lambda it: it.over or it.waiting is not None
         )
     if not seen.over:
         seen = await run_in_threadpool(_give_up, services, preview_id)
@@ -42,12 +41,27 @@ async def answered(request: Request, services: Services, preview_id: str) -> Res
 async def encoded(request: Request, services: Services, encoding_id: str) -> None:
     """Wait for an encoding that a preview needs, as long as for a worker; it goes on by itself after that."""
 
-    def read() -> str:
+    def read() -> Sight[None]:
         with services.database.reading() as session:
-            return session.get_one(EncodingRow, encoding_id).state
+            state = session.get_one(EncodingRow, encoding_id).state
+            return Sight(None, encoding_id, state, state in {"ready", "failed"})
 
-    longest = services.settings.limits.preview_seconds
-    await waited(request, read, lambda state: state in {"ready", "failed"}, longest, longest)
+    waiting = Waiting(request, services.watcher, services.settings.limits.preview_seconds)
+    await waiting.settled(ENCODED, read, shared=encoding_id)
+
+
+async def _seen(
+    request: Request, services: Services, preview_id: str, seconds: float, enough: Callable[[Seen], bool]
+) -> Seen:
+    """How the preview is once that is `enough`, or `seconds` later."""
+
+    def read() -> Sight[Seen]:
+        with services.database.reading() as session:
+            seen = operations.seen_of(session, preview_id)
+            return Sight(seen, preview_id, seen.mark, enough(seen))
+
+    waiting = Waiting(request, services.watcher, seconds)
+    return await waiting.settled(operations.marks_of, read, shared=preview_id)
 
 
 def _give_up(services: Services, preview_id: str) -> Seen:

@@ -3,23 +3,26 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query
 from pydantic import ConfigDict
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from latentmill.specs import ReportRequest
 from service.accept import preferred
-from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields, shown, waited
+from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields, shown
 from service.datasets.tables import DatasetRow
-from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, Wait, Writing
+from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, WaitingOf, Writing
 from service.models.tables import ModelRow
 from service.reports import operations
 from service.reports.tables import ReportRow
 from service.resources import find, find_id, page, waits_out
+from service.waiting import Sight
+from service.watching import states_of
 from service.work import needs
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
+STATES = states_of(ReportRow)
 JSON, HTML = "application/json", "text/html"
 # The page shows names and rows that users chose. It stands alone: whatever it would fetch or run is not its own.
 PAGE_HEADERS = {
@@ -113,22 +116,20 @@ def list_reports(
 )
 async def show_report(
     report: str,
-    request: Request,
     services: ServicesOf,
     caller: CallerOf,
-    wait: Wait = None,
+    waiting: WaitingOf,
     accept: Annotated[str | None, Header(description=f"{JSON}, or {HTML} for a page that stands alone.")] = None,
 ) -> Response:
     """One report by id or name; with `wait` once it is ready or failed."""
     media_type = preferred(accept, (JSON, HTML))
 
-    def read() -> tuple[ReportRow, Report]:
+    def read() -> Sight[tuple[ReportRow, Report]]:
         with services.database.reading() as session:
             row = find(session, ReportRow, caller.tenant_id, report)
-            return row, report_of(session, row)
+            return Sight((row, report_of(session, row)), row.id, row.state, row.state in operations.SETTLED)
 
-    longest = services.settings.limits.wait_seconds
-    row, seen = await waited(request, read, lambda it: it[1].state in operations.SETTLED, wait, longest)
+    row, seen = await waiting.settled(STATES, read, shared=(caller.tenant_id, report))
     if media_type == HTML:
         stored_page = services.storage.read(operations.page_key_of(row))
         return StreamingResponse(stored_page, headers=PAGE_HEADERS, media_type=f"{HTML}; charset=utf-8")
