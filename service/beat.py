@@ -1,14 +1,16 @@
-"""Beat: a small loop that runs the sweep every few seconds; several of them are harmless."""
+"""Beat: two small loops, the sweep every few seconds and the collector now and then; several beats are harmless."""
 
 import logging
 import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from latentmill.errors import LatentmillError
 from service.database import Database
+from service.garbage import Collector
 from service.outcomes import Outcomes
 from service.queue import Queue
 from service.settings import Settings
@@ -35,17 +37,37 @@ def sweep_until(ending: threading.Event, settings: Settings) -> None:
     """Sweep every `sweep_seconds` until `ending` is set; an error is logged and the next sweep tries again."""
     database, queue = Database(settings), Queue(settings)
     publisher = Publisher(database, queue, settings)
-    outcomes = Outcomes(open_storage(settings), settings)
+    storage = open_storage(settings)
+    outcomes = Outcomes(storage, settings)
     owner = f"{socket.gethostname()}/{os.getpid()}"
-    while not ending.is_set():
-        try:
-            sweep(database, publisher, outcomes, settings, owner=owner)
-        except LatentmillError as error:
-            logger.warning("sweep: %s", error.detail)
-        except Exception:
-            # A defect in one sweep must not end the loop that everything else depends on.
-            logger.exception("sweep")
-        ending.wait(settings.work.sweep_seconds)
+    collector = Collector(database, storage, settings, owner=owner)
+    # On a thread of its own: a look through many files, or one on a slow disk, must not hold the sweep up.
+    collecting = threading.Thread(
+        target=_repeat,
+        args=("collecting", lambda: collector.collect(ending.is_set), ending, settings.storage.collect_seconds),
+        name="collector",
+    )
+    collecting.start()
+    _repeat(
+        "sweep",
+        lambda: sweep(database, publisher, outcomes, settings, owner=owner),
+        ending,
+        settings.work.sweep_seconds,
+    )
+    collecting.join()
     publisher.close()
     queue.close()
     database.dispose()
+
+
+def _repeat(name: str, act: Callable[[], object], ending: threading.Event, seconds: float) -> None:
+    """Act every so many seconds until `ending` is set; an error is logged, and the next turn tries again."""
+    while not ending.is_set():
+        try:
+            act()
+        except LatentmillError as error:
+            logger.warning("%s: %s", name, error.detail)
+        except Exception:
+            # A defect in one turn must not end the loop that everything else depends on.
+            logger.exception("%s", name)
+        ending.wait(seconds)

@@ -34,6 +34,10 @@ class BrokerSettings(Group):
 
 class StorageSettings(Group):
     url: str | None = None  # none: files in data_dir
+    reserve_bytes: Annotated[int, Field(ge=0)] = 256 * MIB  # of the disk, left to the database and the broker
+    capacity_bytes: Bytes | None = None  # of all that lies in data_dir; none: what the disk has
+    collect_seconds: Seconds = 60.0  # between two looks for garbage
+    upload_grace_seconds: Seconds = 3600.0  # an upload that no row names by then was never finished
 
 
 class ApiSettings(Group):
@@ -91,7 +95,7 @@ class WorkerSettings(Group):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     slots: Count = 1  # child processes
     threads: Count | None = None  # none: cores divided by slots
-    scratch_dir: Path | None = None  # none: the system's temporary directory
+    scratch_dir: Path | None = None  # none: in data_dir
     model_cache_bytes: Bytes = 2 * GIB
     density_cache_bytes: Bytes = 2 * GIB
 
@@ -185,3 +189,8 @@ class Settings(BaseSettings):
     def files_dir(self) -> Path:
         """Where local storage keeps its files."""
         return self.data_dir / "files"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Where workers keep files in the making."""
+        return self.worker.scratch_dir or self.data_dir / "scratch"

@@ -57,7 +57,7 @@ class Workshop:
         self.storage = open_storage(settings)
         self.outcomes = Outcomes(self.storage, settings)
         self.publisher = Publisher(self._everyones, Queue(settings), settings)
-        self.scratch = Scratch(settings.worker.scratch_dir or settings.data_dir / "scratch")
+        self.scratch = Scratch(settings.scratch_dir)
         self.ending = threading.Event()  # set at a warm shutdown
         self.bundle_limits = BundleLimits(
             parameters=settings.limits.parameters, latent_size=settings.limits.latent_size

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from latentmill.errors import NotFound, StorageFault, StorageFull
+from service.storage.held import hold, is_abandoned
+from service.storage.room import Room
 from service.storage.storage import PIECE_BYTES, Incoming, StoredFile, checked_key
 
 INCOMING = ".incoming"  # no key can begin with a dot
@@ -20,8 +22,12 @@ INCOMING = ".incoming"  # no key can begin with a dot
 class LocalStorage:
     """Storage in the directory `root` of one machine, or of a volume that its processes share."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, room: Room) -> None:
         self._root = root
+        self._room = room
+
+    def require_room(self, size_bytes: int) -> None:
+        self._room.require(size_bytes)
 
     def put(self, key: str, path: Path) -> None:
         target = self._path(key)
@@ -50,6 +56,7 @@ class LocalStorage:
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / secrets.token_hex(16)
             file = temporary.open("xb")
+        hold(file.fileno())
         try:
             yield _LocalIncoming(key, file, lambda: self._publish(temporary, target, key))
         finally:
@@ -81,15 +88,18 @@ class LocalStorage:
                 return None
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
-        folder = self._path(prefix) if prefix else self._root
-        for path in sorted(folder.rglob("*")):
-            key = path.relative_to(self._root).as_posix()
-            if key.startswith(INCOMING):
-                continue
+        for entry in self._entries(prefix):
+            key = f"{prefix}/{entry.name}" if prefix else entry.name
             with _faults(key), suppress(FileNotFoundError):  # deleted while we look
-                status = path.stat()
-                if path.is_file():
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self.list(key)
+                else:
+                    status = entry.stat()
                     yield StoredFile(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        names = [entry.name for entry in self._entries(prefix) if entry.is_dir(follow_symlinks=False)]
+        return tuple(f"{prefix}/{name}" if prefix else name for name in names)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -103,6 +113,19 @@ class LocalStorage:
             with suppress(FileNotFoundError):
                 shutil.rmtree(folder)
             self._drop_empty(folder.parent)
+
+    def drop_if_empty(self, prefix: str) -> None:
+        with _faults(prefix):
+            self._drop_empty(self._path(prefix))
+
+    def tidy(self) -> int:
+        removed = 0
+        with _faults("tidying"), suppress(FileNotFoundError):
+            for path in (self._root / INCOMING).iterdir():
+                if is_abandoned(path):
+                    path.unlink(missing_ok=True)
+                    removed += 1
+        return removed
 
     def presign(self, key: str) -> str | None:
         return None
@@ -119,6 +142,14 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)
+
+    def _entries(self, prefix: str) -> "tuple[os.DirEntry[str], ...]":
+        """What lies directly in a folder, sorted; nothing where there is none. What begins with a dot is no key."""
+        folder = self._path(prefix) if prefix else self._root
+        with _faults(prefix), suppress(FileNotFoundError), os.scandir(folder) as found:
+            seen = (entry for entry in found if not entry.name.startswith("."))
+            return tuple(sorted(seen, key=lambda entry: entry.name))
+        return ()
 
     def _publish(self, source: Path, target: Path, key: str) -> None:
         """Give the synced file at `source` its second name, the key's, and put that name on the disk too."""

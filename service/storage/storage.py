@@ -43,6 +43,10 @@ class Incoming(Protocol):
 class Storage(Protocol):
     """Files by key. An OSError inside becomes StorageFull, StorageFault or NotFound."""
 
+    def require_room(self, size_bytes: int) -> None:
+        """Raises StorageFull unless so many bytes more can be stored without touching the reserve."""
+        ...
+
     def put(self, key: str, path: Path) -> None:
         """Store the file at `path`, which may be deleted afterwards, but not written to: it may be the stored one.
 
@@ -74,12 +78,24 @@ class Storage(Protocol):
         """The files whose keys begin with the folder `prefix`, sorted by key."""
         ...
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The folders directly under the folder `prefix`, under the root where it is empty; sorted."""
+        ...
+
     def delete(self, key: str) -> None:
         """Delete the file; that there is none is fine."""
         ...
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete every file under the folder `prefix`."""
+        ...
+
+    def drop_if_empty(self, prefix: str) -> None:
+        """Remove the folder `prefix` where nothing is in it; where folders are only parts of keys there is none."""
+        ...
+
+    def tidy(self) -> int:
+        """Remove what writers that were killed never published; how many files."""
         ...
 
     def presign(self, key: str) -> str | None:
