@@ -36,6 +36,7 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from latentmill.errors import DatabaseFault
 from service.settings import Settings
+from service.tenancy import TenantSession, keep_to_tenants
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # sorted, so that ids sort as their numbers do
 
@@ -132,9 +133,10 @@ class Database:
             )
         )
         self._errand: dict[str, str | None] = {}
+        keep_to_tenants(self.engine)
 
     def on_behalf_of(self, tenant_id: str, request_id: str | None) -> Self:
-        """The same database as this tenant's request sees it: `session.info` names both."""
+        """The same database as a request of this tenant sees it: its rows alone. `session.info` names both."""
         scoped = copy.copy(self)
         scoped._errand = {"tenant_id": tenant_id, "request_id": request_id}
         return scoped
@@ -142,14 +144,20 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """One transaction that commits at the end and is rolled back by any exception."""
-        with _faults(), Session(self.engine, expire_on_commit=False, info=self._errand) as session, session.begin():
+        with _faults(), self._session(self.engine) as session, session.begin():
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A consistent view of the database; changes are refused."""
-        with _faults(), Session(self._reading, expire_on_commit=False, autoflush=False, info=self._errand) as session:
+        with _faults(), self._session(self._reading, autoflush=False) as session:
             yield session
+
+    def _session(self, engine: Engine, *, autoflush: bool = True) -> Session:
+        options: dict[str, Any] = {"expire_on_commit": False, "autoflush": autoflush, "info": self._errand}
+        if tenant_id := self._errand.get("tenant_id"):
+            return TenantSession(engine, tenant_id=tenant_id, **options)
+        return Session(engine, **options)
 
     def dispose(self) -> None:
         """Close all connections."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, select, text
+from sqlalchemy import ColumnElement, Index, String, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -22,6 +22,7 @@ from latentmill.errors import (
     Problem,
 )
 from service.database import Base
+from service.tenancy import Owned
 from service.work import WorkItemRow, needs
 
 UNDELETED = text("deleted_at IS NULL")
@@ -29,11 +30,10 @@ EXPIRING = text("expires_at IS NOT NULL AND deleted_at IS NULL")
 UNUSABLE = frozenset({"rejected", "failed"})
 
 
-class ResourceColumns:
+class ResourceColumns(Owned):
     """The columns of every resource. Its row outlives its deletion, so that its address can answer 410."""
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(String(40), ForeignKey("tenants.id"))
     name: Mapped[str | None] = mapped_column(String(128))
     state: Mapped[str] = mapped_column(String(16))
     error: Mapped[dict[str, Any] | None]

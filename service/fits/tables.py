@@ -8,9 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
 from service.resources import ResourceColumns, unique_among_undeleted
+from service.tenancy import Owned
 
 
-class EncodingRow(Base):
+class EncodingRow(Owned, Base):
     """The posteriors of a dataset's rows under a model; made once, on demand.
 
     queued -> running -> ready | failed; failed -> queued when it is needed again.
@@ -19,7 +20,6 @@ class EncodingRow(Base):
     __tablename__ = "encodings"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(String(40), ForeignKey("tenants.id"))
     model_id: Mapped[str] = mapped_column(String(40), ForeignKey("models.id"))
     dataset_id: Mapped[str] = mapped_column(String(40), ForeignKey("datasets.id"))
     state: Mapped[str] = mapped_column(String(16))

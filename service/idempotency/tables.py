@@ -7,9 +7,10 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
+from service.tenancy import Owned
 
 
-class IdempotencyRow(Base):
+class IdempotencyRow(Owned, Base):
     """The answer that a creating request with this key was given; written in the same transaction as what it made."""
 
     __tablename__ = "idempotency_keys"

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
 from service.resources import ExpiringColumns, ResourceColumns, expiring, unique_among_undeleted
+from service.tenancy import Owned
 
 
 class JobRow(ExpiringColumns, ResourceColumns, Base):
@@ -61,14 +62,13 @@ class JobRow(ExpiringColumns, ResourceColumns, Base):
     )
 
 
-class ShardRow(Base):
+class ShardRow(Owned, Base):
     """A committed shard: one output file, one range of rows. A shard that is not committed has no row."""
 
     __tablename__ = "shards"
 
     job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id"), primary_key=True)
     index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    tenant_id: Mapped[str] = mapped_column(String(40), ForeignKey("tenants.id"))
     fence: Mapped[int]  # of the claim that committed it
     key: Mapped[str] = mapped_column(String(255))
     name: Mapped[str] = mapped_column(String(64))
@@ -80,14 +80,13 @@ class ShardRow(Base):
     committed_at: Mapped[datetime]
 
 
-class EventRow(Base):
+class EventRow(Owned, Base):
     """Something that happened to a job; numbers start at 1 and have no gaps."""
 
     __tablename__ = "job_events"
 
     job_id: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    tenant_id: Mapped[str] = mapped_column(String(40), ForeignKey("tenants.id"))
     kind: Mapped[str] = mapped_column(String(16))  # state, shard, progress
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]

@@ -3,22 +3,24 @@
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, synonym
 
 from service.database import Base
+from service.tenancy import Owned
 
 
-class TenantRow(Base):
+class TenantRow(Owned, Base):
     """Whose everything is: no row is seen by another tenant's key."""
 
     __tablename__ = "tenants"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = synonym("id")
     name: Mapped[str] = mapped_column(String(128), unique=True)
     created_at: Mapped[datetime]
 
 
-class KeyRow(Base):
+class KeyRow(Owned, Base):
     """An API key: what is public of it, and a keyed hash of what is not."""
 
     __tablename__ = "api_keys"

@@ -7,12 +7,13 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
+from service.tenancy import Owned
 
 PreviewKind = Literal["decoded", "stored"]  # made now, or read from a job's committed shards
 PreviewState = Literal["queued", "ready", "failed", "cancelled"]
 
 
-class PreviewRow(Base):
+class PreviewRow(Owned, Base):
     """A few rows that a client waits for. No resource: nobody asks for it again, and it is dropped soon after.
 
     queued -> ready | failed | cancelled (no worker took it in time, or the client has gone).
@@ -21,7 +22,6 @@ class PreviewRow(Base):
     __tablename__ = "previews"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(String(40), ForeignKey("tenants.id"))
     kind: Mapped[PreviewKind] = mapped_column(String(16))
     state: Mapped[PreviewState] = mapped_column(String(16))
     error: Mapped[dict[str, Any] | None]

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy import Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
+from service.tenancy import Owned
 
 Kind = Literal["inspect", "read", "encode", "fit", "report", "shard", "finalize", "preview"]
 State = Literal["pending", "leased", "done", "failed", "cancelled"]
@@ -20,7 +21,7 @@ PUBLISHED = text("state = 'pending' AND published_at IS NOT NULL")
 BUSY = text("(state = 'leased' OR (state = 'pending' AND published_at IS NOT NULL))")
 
 
-class WorkItemRow(Base):
+class WorkItemRow(Owned, Base):
     """One thing that one worker does, and who holds it until when.
 
     pending -> leased -> done | failed | pending (handed back, or its lease ran out); pending -> cancelled.
@@ -29,7 +30,6 @@ class WorkItemRow(Base):
     __tablename__ = "work_items"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(String(40), ForeignKey("tenants.id"))
     kind: Mapped[Kind] = mapped_column(String(16))
     queue: Mapped[str] = mapped_column(String(32))
     subject_id: Mapped[str] = mapped_column(String(40))  # the resource that the item works for
