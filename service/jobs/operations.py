@@ -14,9 +14,10 @@ from service.database import database_now, new_id
 from service.datasets.tables import DatasetRow
 from service.fits import encodings
 from service.fits.tables import EncodingRow, FitRow
+from service.jobs import turns
 from service.jobs.planning import Plan, has_worker, plan_of
 from service.jobs.resolution import Resolved, check, resolve
-from service.jobs.shards import add_items, begin_finalizing
+from service.jobs.shards import begin_finalizing
 from service.jobs.states import LEFT_ALONE, RETRYABLE, TERMINAL, add_event, finish_cancelling, lock, move
 from service.jobs.tables import EventRow, JobRow, ShardRow
 from service.limits import check_queue, check_room, limits_of
@@ -151,7 +152,7 @@ def resume(session: Session) -> None:
         if work.live_items(session, job_id=job_id):
             continue
         if job.state == "running":
-            _go_on(session, job)
+            turns.go_on(session, job)
         elif job.state == "finalizing":
             begin_finalizing(session, job)
         finish_cancelling(session, job)
@@ -182,18 +183,7 @@ def _begin(session: Session, job: JobRow, the_plan: Plan, settings: Settings) ->
         job.shard_rows, job.shards_total = the_plan.shard_rows, the_plan.shards_total
         job.label_counts, job.planned_bytes = the_plan.label_counts, the_plan.estimated_bytes
     check_room(session, job.tenant_id, settings)
-    _go_on(session, job)
-
-
-def _go_on(session: Session, job: JobRow) -> None:
-    if job.shards_done == job.shards_total:
-        if job.state == "queued":
-            move(session, job, "running")
-        move(session, job, "finalizing")
-        begin_finalizing(session, job)
-    else:
-        job.next_shard, job.open_shards = 0, 0
-        add_items(session, job)
+    turns.take_turn(session, job, settings)
 
 
 def _resolved(session: Session, tenant_id: str, request: JobRequest, settings: Settings) -> Resolved:

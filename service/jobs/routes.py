@@ -88,6 +88,7 @@ def cancel_job(job: str, writing: Writing) -> Response:
     """Stop a job within one batch of each of its workers. What is committed stays."""
     before = find(writing.session, JobRow, writing.tenant_id, job).state
     row = operations.cancel(writing.session, writing.tenant_id, job)
+    writing.outcomes.settled(writing.session, "job", row.id)
     return _sent(writing, row, 200 if before in LEFT_ALONE else 202)
 
 
@@ -101,6 +102,7 @@ def retry_job(job: str, writing: Writing) -> Response:
 def delete_job(job: str, writing: Writing) -> Deleted:
     """Delete a job and its files; one that is at work is cancelled first."""
     row = operations.delete(writing.session, writing.tenant_id, job)
+    writing.outcomes.settled(writing.session, "job", row.id)
     writing.outcomes.delete_folder(writing.session, operations.folder_of(row))
     return Deleted(object="job", id=row.id)
 

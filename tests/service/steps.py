@@ -164,8 +164,8 @@ class Worker:
                 execution=asked.execution, rows=asked.rows,
             )  # fmt: skip
 
-    def finalize(self) -> finalizing.Finalization:
-        taken = self.take("finalize")
+    def finalize(self, taken: Claim | None = None) -> finalizing.Finalization:
+        taken = taken or self.take("finalize")
         with self.database.writing() as session:
             asked = finalizing.finalization_of(session, taken)
         files = []
@@ -175,6 +175,7 @@ class Worker:
             files.append(finalizing.StoredText(name, key, len(data), hashlib.sha256(data).hexdigest()))
         with self.database.writing() as session:
             finalizing.commit_finalize(session, taken, files=files)
+            self.outcomes.settled(session, "job", taken.subject_id)
         return asked
 
     def preview(self, content: bytes = b"{}") -> Any:
@@ -195,10 +196,8 @@ class Worker:
                 case "fit":
                     fits.fail_fit(session, taken, error.problem())
                     self.outcomes.settled(session, "fit", taken.subject_id, error.problem())
-                case "report" | "preview":
-                    self.outcomes.given_up(session, taken, error.problem())
                 case _:
-                    shards.fail_job(session, taken, error.problem())
+                    self.outcomes.given_up(session, taken, error.problem())
 
     def stored_keys(self) -> list[str]:
         return [file.key for file in self.storage.list(self.tenant_id)]

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from service.fits import encodings
 from service.fits import operations as fits
+from service.limits import check_room
 from service.work import Claim
 from workers.diagnostics.heads import head_warnings
 from workers.generation.encoding import copy_latents, encode_dataset
@@ -73,6 +74,7 @@ def encode(shop: Workshop, claim: Claim, check: Check) -> None:
             execution=execution if work.dataset_kind == "rows" else None,
         )
         shop.outcomes.settled(session, "encoding", work.encoding_id)
+        check_room(session, claim.tenant_id, shop.settings)
 
 
 def fit(shop: Workshop, claim: Claim, check: Check) -> None:
@@ -100,6 +102,7 @@ def fit(shop: Workshop, claim: Claim, check: Check) -> None:
             warnings=[*work.warnings, *fitted.warnings],
         )
         shop.outcomes.settled(session, "fit", work.fit_id)
+        check_room(session, claim.tenant_id, shop.settings)
 
 
 def _kept_parameters(

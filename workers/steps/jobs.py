@@ -65,6 +65,7 @@ def finalize(shop: Workshop, claim: Claim, check: Check) -> None:
         files.append(finalizing.StoredText(name, key, len(text), sha256))
     with shop.publishing(*(file.key for file in files)) as session:
         finalizing.commit_finalize(session, claim, files=files)
+        shop.outcomes.settled(session, "job", work.job_id)
 
 
 def plan_of(

@@ -13,6 +13,7 @@ import numpy as np
 from latentmill.errors import Internal
 from latentmill.specs import Aggregate, Execution, Prior, Strategy
 from service.jobs.sources import FitSource
+from service.limits import check_room
 from service.reports import operations as reports
 from service.reports.sources import CandidateSource, EncodedDataset, ReportWork
 from service.work import Claim
@@ -76,6 +77,7 @@ def report(shop: Workshop, claim: Claim, check: Check) -> None:
             warnings=made.warnings,
         )
         shop.outcomes.settled(session, "report", work.report_id)
+        check_room(session, claim.tenant_id, shop.settings)
 
 
 def _subject(shop: Workshop, files: ExitStack, vae: Vae, dataset: EncodedDataset) -> Subject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.datasets import operations as datasets
+from service.limits import check_room
 from service.models import operations as models
 from service.work import Claim
 from workers.devices import DeviceKind
@@ -77,3 +78,4 @@ def read_upload(shop: Workshop, claim: Claim, check: Check) -> None:
         )
         shop.outcomes.delete_files(session, uploads)
         shop.outcomes.settled(session, "dataset", work.dataset_id)
+        check_room(session, claim.tenant_id, shop.settings)
