@@ -100,6 +100,13 @@ class WorkerSettings(Group):
     density_cache_bytes: Bytes = 2 * GIB
 
 
+class SandboxSettings(Group):
+    """How uploads are parsed: each in a process of its own. Its time is that of its kind in `time_limits`."""
+
+    memory_bytes: Bytes = 8 * GIB
+    spare: bool = True  # keep a process ready, 250 MiB, so that no upload waits for torch
+
+
 class TenantLimits(Group):
     """What one tenant may have and ask for; `limits.tenants` says what is different for whom."""
 
@@ -173,6 +180,7 @@ class Settings(BaseSettings):
     work: WorkSettings = WorkSettings()
     time_limits: TimeLimitSettings = TimeLimitSettings()
     worker: WorkerSettings = WorkerSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     limits: LimitSettings = LimitSettings()
     keys: KeySettings = KeySettings()
 

@@ -40,8 +40,9 @@ def main() -> int:
     name = arguments.name or f"{arguments.role}@{socket.gethostname()}-{os.getpid()}"
     slots = settings.worker.slots if arguments.role == "compute" else 1
     queues = ["compute", f"compute.{device}"] if arguments.role == "compute" else ["prompt"]
+    app = create_worker(settings, name=name, device=device, takes_uploads=arguments.role == "prompt")
     with Presence(settings, name=name, device=device, queues=queues, slots=slots):
-        worker = create_worker(settings, name=name, device=device).Worker(
+        worker = app.Worker(
             hostname=name,
             queues=[f"latentmill.{queue}" for queue in queues],
             concurrency=slots,

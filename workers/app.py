@@ -51,7 +51,7 @@ class WorkerApp(Celery):  # type: ignore[misc]
         )
 
 
-def create_worker(settings: Settings, *, name: str, device: str) -> WorkerApp:
+def create_worker(settings: Settings, *, name: str, device: str, takes_uploads: bool = False) -> WorkerApp:
     """The Celery app of the worker `name`, whose children use a device of this kind."""
     app = WorkerApp("latentmill", loader="workers.app:Loader", include=["workers.tasks"])
     app.conf.update(
@@ -64,6 +64,7 @@ def create_worker(settings: Settings, *, name: str, device: str) -> WorkerApp:
         latentmill_settings=settings.model_dump(mode="json", exclude={"keys"}),
         latentmill_worker=name,
         latentmill_device=device,
+        latentmill_takes_uploads=takes_uploads,
     )
     return app
 
@@ -91,6 +92,8 @@ def _prepare_child(**_: Any) -> None:
         workshop.ending.set()
 
     signal.signal(signal.SIGUSR2, hand_back)
+    if current_app.conf["latentmill_takes_uploads"]:
+        workshop.sandbox.prepare()
 
 
 @signals.worker_process_shutdown.connect

@@ -30,6 +30,7 @@ from workers.disk import is_disk_full
 from workers.models import BundleLimits, Vae, load_vae, open_bundle
 from workers.posteriors import Density, density_of
 from workers.recent import RecentlyUsed
+from workers.sandbox import Sandbox
 from workers.scratch import Scratch
 from workers.steps import STEPS
 
@@ -58,6 +59,7 @@ class Workshop:
         self.outcomes = Outcomes(self.storage, settings)
         self.publisher = Publisher(self._everyones, Queue(settings), settings)
         self.scratch = Scratch(settings.scratch_dir)
+        self.sandbox = Sandbox(settings.data_dir / "scratch" / "torch", spare=settings.sandbox.spare)
         self.ending = threading.Event()  # set at a warm shutdown
         self.bundle_limits = BundleLimits(
             parameters=settings.limits.parameters, latent_size=settings.limits.latent_size
@@ -188,7 +190,7 @@ class Workshop:
 
         def load() -> Vae:
             with self.storage.as_file(key) as path:
-                bundle = open_bundle(path, limits=self.bundle_limits)
+                bundle = open_bundle(path, limits=self.bundle_limits, sha256=digest)
                 return load_vae(bundle, device=self.device, execution=execution, inspected=True)
 
         return self._models.get(f"{digest}/{execution.dtype}/{execution.layout}", self.device, load)

@@ -32,6 +32,7 @@ class ModelInspection:
 
     model_id: str
     key: str
+    digest: str
 
 
 def add(
@@ -89,7 +90,7 @@ def inspection_of(session: Session, claim: Claim) -> ModelInspection:
     row = _locked(session, claim)
     if row.key is None:
         raise Gone(f"The bundle of {row.id} was deleted.")
-    return ModelInspection(row.id, row.key)
+    return ModelInspection(row.id, row.key, row.digest)
 
 
 def commit_inspection(

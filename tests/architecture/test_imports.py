@@ -21,6 +21,7 @@ PURE = (
     "reporting",
     "rows",
     "sampling",
+    "sandbox",
     "shards",
 )
 # A noun may use those before it, never those after.

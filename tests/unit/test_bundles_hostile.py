@@ -1,6 +1,7 @@
 """Bundles that strangers could upload: each is refused with a sentence that helps, and before it does harm."""
 
 import contextlib
+import hashlib
 import json
 import pickle
 import stat
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from latentmill.errors import InvalidBundle
+from latentmill.errors import DataError, InvalidBundle
 from workers.models import BundleLimits, load_vae, open_bundle
 from workers.models.inspection import inspect_bundle
 
@@ -393,6 +394,14 @@ def test_half_precision_weights_are_widened_and_odd_offsets_are_read(path):
     data = np.zeros(3, np.float16).tobytes() + np.ones(6, np.float32).tobytes()
     write(path, weights__safetensors=tensors_file(header, data))
     assert load_vae(open_bundle(path)).decode(torch.ones(1, 2)).tolist() == [[2.0, 2.0, 2.0]]
+
+
+def test_a_bundle_must_be_the_one_that_was_uploaded(path):
+    digest = hashlib.sha256(write(path).read_bytes()).hexdigest()
+    assert open_bundle(path, sha256=digest).manifest.name == "small"
+    write(path, weights={**WEIGHTS, BIAS: torch.ones(3)})
+    with pytest.raises(DataError, match="changed or damaged in storage"):
+        open_bundle(path, sha256=digest)
 
 
 def test_a_truncated_file_is_refused(path):

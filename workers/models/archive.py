@@ -1,6 +1,7 @@
 """The zip of a bundle: judged by its central directory, then read member by member with a count."""
 
 import errno
+import hashlib
 import io
 import stat
 import zipfile
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from latentmill.errors import InvalidBundle
+from latentmill.errors import DataError, InvalidBundle
 from workers.models.limits import MEBIBYTE, BundleLimits
 
 MANIFEST, WEIGHTS, PRIOR = "vae.json", "weights.safetensors", "prior.safetensors"
@@ -40,13 +41,24 @@ class _BoundedReads(io.BufferedReader):
         return content
 
 
-def read_members(path: Path, limits: BundleLimits) -> dict[str, bytearray]:
-    """The members of the bundle at `path`, each within its bound. Raises InvalidBundle before it reads a bad one."""
+def read_members(path: Path, limits: BundleLimits, sha256: str | None = None) -> dict[str, bytearray]:
+    """The members of the bundle at `path`, each within its bound. Raises InvalidBundle before it reads a bad one.
+
+    With `sha256` (hex) the file must be the one that was uploaded, and inspected, under that hash; DataError otherwise.
+    """
     with _BoundedReads(io.FileIO(path)) as file, _zip_faults(path):
+        if sha256 is not None:
+            _check_hash(file, sha256)
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             _check_directory(members, limits)
             return {member.filename: _read(archive, member, _bounds(limits)[member.filename]) for member in members}
+
+
+def _check_hash(file: io.BufferedReader, sha256: str) -> None:
+    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        raise DataError("The stored bundle is not the file that was uploaded: it was changed or damaged in storage.")
+    file.seek(0)
 
 
 def what_it_is(head: bytes) -> str | None:

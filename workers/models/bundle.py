@@ -26,9 +26,12 @@ class Bundle:
     limits: BundleLimits
 
 
-def open_bundle(path: Path, *, limits: BundleLimits = DEFAULT_LIMITS) -> Bundle:
-    """The bundle at `path`. Raises InvalidBundle, which names the part that is wrong, the bound and the way out."""
-    members = read_members(path, limits)
+def open_bundle(path: Path, *, limits: BundleLimits = DEFAULT_LIMITS, sha256: str | None = None) -> Bundle:
+    """The bundle at `path`. Raises InvalidBundle, which names the part that is wrong, the bound and the way out.
+
+    With `sha256` (hex) the file must be the one that was uploaded, and inspected, under that hash; DataError otherwise.
+    """
+    members = read_members(path, limits, sha256)
     manifest = parse_manifest(bytes(members[MANIFEST]))
     if manifest.latent.size > limits.latent_size:
         raise InvalidBundle(

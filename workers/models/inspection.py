@@ -1,5 +1,6 @@
 """What a worker does with a newly uploaded bundle: open it, run it, measure it."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from latentmill.errors import InvalidBundle
 from latentmill.specs import ImageRows, MeasuredExecution, TableRows, VaeManifest
 from workers.devices import DeviceKind
 from workers.models.architectures.registry import build
-from workers.models.bundle import open_bundle
+from workers.models.bundle import Bundle, open_bundle
 from workers.models.limits import DEFAULT_LIMITS, BundleLimits
 from workers.models.measuring import measure
 from workers.models.shapes import check_shapes
@@ -35,11 +36,45 @@ def inspect_bundle(
     path: Path, *, devices: list[DeviceKind], threads: int, limits: BundleLimits = DEFAULT_LIMITS
 ) -> Inspection:
     """Open the bundle at `path`, run it on seeded input and measure it on `devices`; InvalidBundle where it fails."""
-    bundle = open_bundle(path, limits=limits)
-    values_per_row = check_shapes(build(bundle.manifest, bundle.limits), bundle.manifest, bundle.limits)
+    inspection = try_bundle(path, devices=devices, threads=threads, limits=limits)
+    refuse_unmeasured(inspection.executions, devices)
+    return inspection
+
+
+def try_bundle(
+    path: Path,
+    *,
+    devices: list[DeviceKind],
+    threads: int,
+    limits: BundleLimits = DEFAULT_LIMITS,
+    sha256: str | None = None,
+) -> Inspection:
+    """As `inspect_bundle`, but it may fit into the memory of none of the devices: others may be measured elsewhere."""
+    bundle = open_bundle(path, limits=limits, sha256=sha256)
+    values_per_row = _values_per_row(bundle)
     vae = load_vae(bundle, inspected=True)
     warnings = [*_check_decoder(vae), *_check_encoder(vae)]
+    executions, more = _measured(bundle, devices, threads, values_per_row)
+    return Inspection(bundle.manifest, executions, [*warnings, *more])
+
+
+def measured_on(
+    path: Path, devices: list[DeviceKind], *, threads: int, limits: BundleLimits, sha256: str
+) -> tuple[dict[str, MeasuredExecution], list[str]]:
+    """How fast the bundle at `path`, which was tried already, decodes on `devices`; and warnings."""
+    bundle = open_bundle(path, limits=limits, sha256=sha256)
+    return _measured(bundle, devices, threads, _values_per_row(bundle))
+
+
+def _values_per_row(bundle: Bundle) -> int:
+    return check_shapes(build(bundle.manifest, bundle.limits), bundle.manifest, bundle.limits)
+
+
+def _measured(
+    bundle: Bundle, devices: list[DeviceKind], threads: int, values_per_row: int
+) -> tuple[dict[str, MeasuredExecution], list[str]]:
     executions: dict[str, MeasuredExecution] = {}
+    warnings = []
     for device in devices:
         measured = measure(
             load_vae(bundle, device=device, inspected=True),
@@ -52,12 +87,16 @@ def inspect_bundle(
             warnings.append(f"A batch of 64 rows does not fit into the memory of this worker's device {device}.")
         else:
             executions[device] = measured
+    return executions, warnings
+
+
+def refuse_unmeasured(executions: Mapping[str, MeasuredExecution], devices: Iterable[DeviceKind]) -> None:
+    """A model that fits into no device is of no use."""
     if not executions:
         raise InvalidBundle(
             f"A batch of 64 rows does not fit into the memory of any device here ({', '.join(devices)}); "
             "make the decoder's widest layers narrower."
         )
-    return Inspection(bundle.manifest, executions, warnings)
 
 
 def row_bytes(manifest: VaeManifest) -> int:

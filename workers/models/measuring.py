@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import time
 
 import torch
@@ -73,4 +74,6 @@ def _rows_per_s(vae: TorchVae, batch: int, deadline: float) -> float:
 def _memory_bytes(device: DeviceKind) -> int:
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    allowed, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return physical if allowed == resource.RLIM_INFINITY else min(physical, allowed)

@@ -125,4 +125,4 @@ def learned_prior(shop: Workshop, work: fits.FitWork) -> Parameters:
     if work.manifest.prior.kind != "mixture":
         return {}
     with shop.storage.as_file(work.model_key) as path:
-        return open_bundle(path, limits=shop.bundle_limits).prior
+        return open_bundle(path, limits=shop.bundle_limits, sha256=work.model_digest).prior
