@@ -11,8 +11,8 @@ from latentmill.errors import BrokerFault, DatabaseFault
 from service.database import Database, database_time
 from service.queue import Queue
 from service.settings import Settings
-from service.work.fairness import next_items
-from service.work.tables import BUSY, PUBLISHED, WAITING, WorkItemRow
+from service.work.fairness import next_items, waiting_queues
+from service.work.tables import BUSY, PUBLISHED, WorkItemRow
 from service.work.workers import live_workers
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Publisher:
     def _picked(self, session: Session) -> list[Message]:
         """The next items of all queues, marked as published."""
         messages = []
-        for queue in session.execute(select(WorkItemRow.queue).where(WAITING).distinct()).scalars().all():
+        for queue in waiting_queues(session):
             if places := self._places(session, queue):
                 messages += _mark(session, next_items(session, queue, places))
         return messages
@@ -110,16 +110,16 @@ class Publisher:
 
 
 def _mark(session: Session, item_ids: list[str]) -> list[Message]:
-    """Mark the items as published; those that somebody else took meanwhile are left out."""
+    """Mark the items, which this transaction has locked, as published."""
     marked = session.execute(
         update(WorkItemRow)
-        .where(WorkItemRow.id.in_(item_ids), WAITING)
+        .where(WorkItemRow.id.in_(item_ids))
         .values(published_at=database_time(), published_times=WorkItemRow.published_times + 1)
         .returning(WorkItemRow.id, WorkItemRow.queue, WorkItemRow.kind)
         .execution_options(synchronize_session=False)
     )
     by_id = {item_id: Message(queue, kind, item_id) for item_id, queue, kind in marked}
-    return [by_id[item_id] for item_id in item_ids if item_id in by_id]
+    return [by_id[item_id] for item_id in item_ids]
 
 
 def _unpublish(session: Session, item_ids: list[str]) -> None:

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from sqlalchemy import event
 
-from service.database import Database
+from service.database import Database, database_now
 from service.queue import Queue
 from service.settings import BrokerSettings, Settings
+from service.tables import TenantRow
 from service.work import NewItem, Publisher, add_many, cancel_pending, claim, finish, hand_back, workers
 from service.work.sweep import forget_lost_messages
 
@@ -137,6 +139,65 @@ def test_a_tenant_with_many_shards_does_not_starve_another(any_database, publish
     jobs = work_off(any_database, publisher, at_broker, 9)
     assert jobs.index("job_small") <= 2
     assert Counter(jobs)["job_small"] == 3
+
+
+def test_tenants_with_old_work_do_not_starve_one_that_came_later(
+    any_database, publisher, at_broker, add_job, add_tenant
+):
+    """With fewer places than tenants: each time one is free, all who have nothing at work are equal."""
+    for name in ("first", "second", "third"):
+        tenant = add_tenant(name)
+        for number in range(10):
+            add_job(tenant, f"job_{name}_{number}", 1, priority=9)
+    add_job(add_tenant("late"), "job_late_0", 6, priority=0)
+    announce(any_database, slots=1)
+    publisher.publish()
+    served = [job.split("_")[1] for job in work_off(any_database, publisher, at_broker, 12)]
+    assert Counter(served) == {"first": 3, "second": 3, "third": 3, "late": 3}
+    assert "late" in served[:4]
+
+
+def test_jobs_that_are_all_at_work_go_on_with_the_one_that_has_least(
+    any_database, publisher, at_broker, add_job, tenant
+):
+    first, second = add_job(tenant, "job_1", 6), add_job(tenant, "job_2", 6)
+    announce(any_database, slots=1)
+    publisher.publish()
+    with any_database.writing() as session:
+        claim(session, at_broker.take(CPU), owner="w1", lease_seconds=60)
+        claim(session, first[1], owner="w2", lease_seconds=60)
+    announce(any_database, slots=2)
+    assert publisher.publish() == 3
+    assert at_broker.messages(CPU) == [second[0], second[1], first[2], second[2]]
+
+
+def test_a_publisher_looks_at_a_few_items_however_many_wait(database, broker_settings):
+    """Measured in instructions of SQLite's machine: seconds depend on what else this machine does."""
+    hundreds = 0
+
+    def count() -> None:
+        nonlocal hundreds
+        hundreds += 1
+
+    @event.listens_for(database.engine, "checkout")
+    def watch(connection, record, proxy):
+        connection.set_progress_handler(count, 100)
+
+    queue = Queue(broker_settings)
+    publisher = Publisher(database, queue, broker_settings)
+    costs = []
+    for tenant, shards in (("ten_few", 1), ("ten_many", 300)):
+        with database.writing() as session:
+            session.add(TenantRow(id=tenant, name=tenant, created_at=database_now(session)))
+            session.flush()
+            jobs = [f"job_{tenant}_{number}" for number in range(10)]
+            add_many(session, [NewItem(tenant, "shard", CPU, job, index) for job in jobs for index in range(shards)])
+        announce(database, slots=2 + len(costs))
+        hundreds = 0
+        assert publisher.publish() == (4 if not costs else 2)
+        costs.append(hundreds)
+    queue.close()
+    assert costs[1] < 2 * costs[0] + 10, costs
 
 
 def test_jobs_of_a_tenant_share_and_the_lowest_index_goes_first(any_database, publisher, at_broker, add_job, tenant):
