@@ -14,7 +14,7 @@ LatentmillError
 ├── BodyTooLarge (413), LengthRequired (411), UnsupportedMedia (415), RangeNotSatisfiable (416)
 ├── TooManyRequests (429: LimitReached), NotYet (501)
 ├── Unavailable (503)              the surroundings: waits and is tried again
-│   └── StorageFull (507), StorageFault, DatabaseFault, BrokerFault
+│   └── StorageFull (507), StorageFault, DatabaseFault, DatabaseFull (507), BrokerFault
 ├── Abandoned (500)                a work item whose workers were lost too often
 ├── TimeLimitExceeded (500)        a work item that took longer than its kind may
 ├── Internal (500)                 a defect of Latentmill's own
@@ -216,6 +216,12 @@ class DatabaseFault(Unavailable):
     """The database did not answer."""
 
     code = "database_fault"
+
+
+class DatabaseFull(DatabaseFault):
+    """The disk of the database is full: what is there can be read, nothing can be changed until there is room."""
+
+    code, status = "database_full", 507
 
 
 class BrokerFault(Unavailable):

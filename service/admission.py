@@ -18,6 +18,7 @@ from service.keys.operations import Caller, authenticate
 from service.limits.rates import RequestRates
 from service.problems import problem_response
 from service.settings import LimitSettings
+from service.storage import Storage
 
 log = logging.getLogger("latentmill.service")
 
@@ -30,9 +31,12 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Admission:
     """ASGI middleware that lets a request in or answers it at the door."""
 
-    def __init__(self, app: ASGIApp, *, database: Database, pepper: bytes, limits: LimitSettings) -> None:
+    def __init__(
+        self, app: ASGIApp, *, database: Database, storage: Storage, pepper: bytes, limits: LimitSettings
+    ) -> None:
         self._app = app
         self._database = database
+        self._storage = storage
         self._pepper = pepper
         self._limits = limits
         self._rates = RequestRates(limits)
@@ -53,6 +57,8 @@ class Admission:
                 answer.headers |= (taken := self._rates.take(caller)).headers
                 taken.check()
             self._check_size(scope, headers, caller)
+            if scope["method"] == "POST" and scope["path"] in UPLOADS:
+                await run_in_threadpool(self._storage.require_room, int(headers["content-length"]))
         except LatentmillError as error:
             # The body is not read, so the connection cannot be used again.
             await problem_response(error, request_id, {"Connection": "close"})(scope, receive, answer)

@@ -59,7 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    app.add_middleware(Admission, database=services.database, pepper=services.pepper, limits=settings.limits)
+    app.add_middleware(
+        Admission, database=services.database, storage=services.storage, pepper=services.pepper, limits=settings.limits
+    )
     problems.install(app)
     for router in (health.router, limits, models, datasets, fits, reports, jobs, shards, previews):
         app.include_router(router)

@@ -34,7 +34,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
-from latentmill.errors import DatabaseFault
+from latentmill.errors import DatabaseFault, DatabaseFull
 from service.settings import Settings
 from service.tenancy import TenantSession, keep_to_tenants
 
@@ -180,7 +180,16 @@ def _faults() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         reason = getattr(error, "orig", None) or error
+        if _is_full(reason):
+            raise DatabaseFull from error
         raise DatabaseFault(f"The database did not answer: {str(reason).strip()}") from error
+
+
+def _is_full(reason: object) -> bool:
+    """Whether the disk of the database has no room: as SQLite says it, or Postgres (53100, disk_full)."""
+    return (
+        getattr(reason, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(reason, "sqlstate", None) == "53100"
+    )
 
 
 def _to_json(value: Any) -> str:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from latentmill.errors import LatentmillError, Unavailable
+from latentmill.errors import LatentmillError, StorageFull, Unavailable
 from service import migrate
 from service.dependencies import Services, ServicesOf
 from service.work.workers import live_workers
@@ -32,7 +32,7 @@ def health() -> dict[str, str]:
 
 @router.get("/readyz", response_model=Readiness)
 def readiness(services: ServicesOf) -> Response:
-    """200 when database, migrations and storage are in order. A broker or workers that are away degrade it."""
+    """200 when database, migrations and storage are in order. A full disk, a broker or workers away degrade it."""
     embedded = services.settings.broker.url.startswith(EMBEDDED_BROKER)
     needed: dict[str, Callable[[Services], None]] = {
         "database": _check_database,
@@ -46,21 +46,27 @@ def readiness(services: ServicesOf) -> Response:
     if embedded:
         # Everything is on this machine and was started together: without its parts it is not ready.
         needed, wanted = needed | wanted, {}
-    failing = _faults(needed, services)
-    degraded = _faults(wanted, services) if not failing else {}
-    ready = not failing
-    answer = Readiness(ready=ready, degraded=sorted(degraded), failing=failing | degraded)
+    faults = _faults(needed, services)
+    # Of a full disk all can be read, and what is not needed deleted, which makes room: that must stay within reach.
+    degraded: dict[str, LatentmillError] = {
+        name: error for name, error in faults.items() if isinstance(error, StorageFull)
+    }
+    ready = faults.keys() == degraded.keys()
+    if ready:
+        degraded |= _faults(wanted, services)
+    failing = {name: error.detail for name, error in (faults | degraded).items()}
+    answer = Readiness(ready=ready, degraded=sorted(degraded) if ready else [], failing=failing)
     return JSONResponse(answer.model_dump(), 200 if ready else 503)
 
 
-def _faults(checks: dict[str, Callable[[Services], None]], services: Services) -> dict[str, str]:
+def _faults(checks: dict[str, Callable[[Services], None]], services: Services) -> dict[str, LatentmillError]:
     """What is wrong, by the name of the check."""
-    faults: dict[str, str] = {}
+    faults: dict[str, LatentmillError] = {}
     for name, check in checks.items():
         try:
             check(services)
         except LatentmillError as error:
-            faults[name] = error.detail
+            faults[name] = error
     return faults
 
 

@@ -185,6 +185,17 @@ def stored(problem: Problem) -> dict[str, Any]:
     return problem.model_dump(mode="json")
 
 
+def with_cause(session: Session, resource: needs.Named, reason: str) -> str:
+    """`reason`, for which a resource waits for others, and what one of these waits out itself, if anything."""
+    cause = _cause(session, resource)
+    return f"{reason}; {cause}" if cause is not None else reason
+
+
+def _cause(session: Session, resource: needs.Named) -> str | None:
+    causes = (waits_out(session, each.id) or _cause(session, each) for each in needs.waiting_on(session, resource))
+    return next((cause for cause in causes if cause is not None), None)
+
+
 def waits_out(session: Session, resource_id: str, *, is_job: bool = False) -> str | None:
     """What a work item of the resource waits out: a full disk, a broker that is away."""
     # Not by subject: a job's finished items are many, and the index by job leaves them out.

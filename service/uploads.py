@@ -1,6 +1,6 @@
 """Uploads: multipart bodies, parsed as they arrive; files go to storage piece by piece, counted and hashed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,15 +76,19 @@ def discard(storage: Storage, upload: Upload) -> None:
 class _Part:
     """The part that is arriving: a file, or a short text."""
 
-    def __init__(self, name: str, filename: str | None, key: str, incoming: Incoming | None) -> None:
+    def __init__(
+        self, name: str, filename: str | None, key: str, incoming: Incoming | None, may_go_on: Callable[[], None]
+    ) -> None:
         self.name = name
         self.filename = filename
         self.key = key
         self.incoming = incoming
+        self.may_go_on = may_go_on
         self.text = bytearray()
 
     def write(self, data: bytes) -> None:
         if self.incoming is not None:
+            self.may_go_on()  # others write too: what was there at the door may be gone
             self.incoming.write(data)
             return
         self.text += data
@@ -171,7 +175,7 @@ class _Reader:
         key, incoming = f"{self._tenant_id}/uploads/{new_id('upl')}", None
         if name in self._files:
             incoming = self._open.enter_context(self._storage.receive(key))
-        self._part = self._parts[name] = _Part(name, filename or None, key, incoming)
+        self._part = self._parts[name] = _Part(name, filename or None, key, incoming, self._storage.require_to_go_on)
 
     def _write(self, data: bytes, start: int, end: int) -> None:
         if self._part is not None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from latentmill.errors import StorageFault, StorageFull
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def disk_errors(doing: str) -> Iterator[None]:
@@ -20,4 +22,7 @@ def disk_errors(doing: str) -> Iterator[None]:
 
 def is_disk_full(error: BaseException) -> bool:
     """True where a disk, or what this user may have of it, is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    # safetensors has errors of its own, which only say in words what the system said.
+    return any(f"(os error {number})" in str(error) for number in FULL)

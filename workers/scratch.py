@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from service.garbage.scratch import remove_abandoned
+from service.storage import Room
 from service.storage.held import hold
 from workers.disk import disk_errors
 
@@ -16,7 +17,8 @@ from workers.disk import disk_errors
 class Scratch:
     """Folders under one of this host's own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, room: Room) -> None:
+        self.room = room
         self._folder = root / socket.gethostname()
         with disk_errors("the scratch folder was made"):
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -22,8 +22,8 @@ from service.jobs.sources import FitSource
 from service.outcomes import Outcomes
 from service.queue import Queue
 from service.settings import Settings
-from service.storage import open_storage
-from service.work import Claim, FenceLost, Heartbeat, Stopped, claim, hand_back
+from service.storage import open_storage, room_in
+from service.work import Claim, FenceLost, Heartbeat, Kind, Stopped, claim, hand_back
 from service.work.publisher import Publisher
 from workers.devices import DeviceKind, ModelCache, is_out_of_memory
 from workers.disk import is_disk_full
@@ -37,6 +37,8 @@ from workers.steps import STEPS
 log = logging.getLogger("latentmill.workers")
 
 RETRY_SECONDS = 0.5  # between two attempts to write while the database is away
+
+FILLING: frozenset[Kind] = frozenset({"read", "encode", "report", "shard"})  # a disk, while they go on
 
 T = TypeVar("T")
 
@@ -58,7 +60,7 @@ class Workshop:
         self.storage = open_storage(settings)
         self.outcomes = Outcomes(self.storage, settings)
         self.publisher = Publisher(self._everyones, Queue(settings), settings)
-        self.scratch = Scratch(settings.scratch_dir)
+        self.scratch = Scratch(settings.scratch_dir, room_in(settings, settings.scratch_dir))
         self.sandbox = Sandbox(settings.data_dir / "scratch" / "torch", spare=settings.sandbox.spare)
         self.ending = threading.Event()  # set at a warm shutdown
         self.bundle_limits = BundleLimits(
@@ -94,7 +96,7 @@ class Workshop:
         """Do the item and record every way that it can end."""
         try:
             with self._heartbeat(claimed) as heartbeat:
-                STEPS[claimed.kind](self, claimed, self._check(heartbeat))
+                STEPS[claimed.kind](self, claimed, self._check(heartbeat, claimed.kind))
         except FenceLost:
             raise
         except HandBack:
@@ -125,11 +127,19 @@ class Workshop:
         seconds, name = limits.of(claimed.kind), limits.name_of(claimed.kind)
         return Heartbeat(self.database, claimed, self.settings.work, limit_seconds=seconds, limit_setting=name)
 
-    def _check(self, heartbeat: Heartbeat) -> Callable[[], None]:
+    def require_room(self, size_bytes: int) -> None:
+        """Raises StorageFull, which is waited out, unless so many bytes can be made here and stored."""
+        self.scratch.room.require(size_bytes)
+        self.storage.require_room(size_bytes)
+
+    def _check(self, heartbeat: Heartbeat, kind: Kind) -> Callable[[], None]:
         def check() -> None:
             heartbeat.check()
             if self.ending.is_set():
                 raise HandBack
+            if kind in FILLING:
+                self.scratch.room.require_to_go_on()
+                self.storage.require_to_go_on()
 
         return check
 

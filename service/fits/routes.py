@@ -14,7 +14,7 @@ from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, WaitingO
 from service.fits import operations
 from service.fits.tables import FitRow
 from service.models.tables import ModelRow
-from service.resources import find, find_id, page, waits_out
+from service.resources import find, find_id, page, waits_out, with_cause
 from service.waiting import Sight
 from service.watching import states_of
 
@@ -46,7 +46,7 @@ def fit_of(session: Session, row: FitRow) -> Fit:
     ready = row.state == "ready"
     return Fit(
         **resource_fields(row, "fit"),
-        state_reason=row.state_reason or (waits_out(session, row.id) if row.state == "queued" else None),
+        state_reason=_state_reason(session, row),
         model=row.model_id,
         dataset=row.dataset_id,
         family=operations.FAMILY.validate_python(row.family),
@@ -122,3 +122,11 @@ def delete_fit(fit: str, writing: Writing) -> Deleted:
     row, keys = operations.delete(writing.session, writing.tenant_id, fit)
     writing.outcomes.delete_files(writing.session, keys)
     return Deleted(object="fit", id=row.id)
+
+
+def _state_reason(session: Session, row: FitRow) -> str | None:
+    if row.state in operations.SETTLED:
+        return None
+    if row.state_reason is not None:
+        return with_cause(session, ("fit", row.id), row.state_reason)
+    return waits_out(session, row.id)

@@ -22,7 +22,7 @@ from service.jobs.states import LEFT_ALONE, RETRYABLE, TERMINAL, add_event, fini
 from service.jobs.tables import EventRow, JobRow, ShardRow
 from service.limits import check_queue, check_room, limits_of
 from service.models.tables import ModelRow
-from service.resources import ResourceColumns, check_name, find, insert, name_taken, waits_out
+from service.resources import ResourceColumns, check_name, find, insert, name_taken, waits_out, with_cause
 from service.settings import Settings
 from service.work import needs
 
@@ -135,7 +135,7 @@ def state_reason(session: Session, job: JobRow, settings: Settings) -> str | Non
     if job.state in TERMINAL or job.state == "cancelling":
         return None
     if job.state_reason is not None:
-        return job.state_reason
+        return with_cause(session, ("job", job.id), job.state_reason)
     if job.state != "finalizing" and job.execution and not has_worker(session, job.execution["device"], settings):
         return NO_WORKER
     return waits_out(session, job.id, is_job=True)

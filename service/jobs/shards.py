@@ -30,6 +30,7 @@ class ShardWork(RowWork):
     rows: int
     format: Format
     shards_total: int
+    estimated_bytes: int
 
 
 def add_items(session: Session, job: JobRow) -> None:
@@ -78,15 +79,17 @@ def shard_work_of(session: Session, claim: Claim) -> ShardWork:
     if job.shard_rows is None or job.shards_total is None or request.format is None:
         raise ValueError(f"{job.id} runs without a plan")
     first_row = claim.index * job.shard_rows
+    rows = min(job.shard_rows, job.rows_total - first_row)
     return ShardWork(
         **row_work_fields(session, job),
         job_id=job.id,
         index=claim.index,
         name=shard_name(claim.index, job.shards_total, request.format),
         first_row=first_row,
-        rows=min(job.shard_rows, job.rows_total - first_row),
+        rows=rows,
         format=request.format,
         shards_total=job.shards_total,
+        estimated_bytes=(job.planned_bytes or 0) * rows // job.rows_total,
     )
 
 

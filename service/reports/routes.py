@@ -16,7 +16,7 @@ from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, WaitingO
 from service.models.tables import ModelRow
 from service.reports import operations
 from service.reports.tables import ReportRow
-from service.resources import find, find_id, page, waits_out
+from service.resources import find, find_id, page, waits_out, with_cause
 from service.waiting import Sight
 from service.watching import states_of
 from service.work import needs
@@ -148,5 +148,6 @@ def _state_reason(session: Session, row: ReportRow) -> str | None:
     if row.state in operations.SETTLED:
         return None
     if waiting := needs.waiting_on(session, ("report", row.id)):
-        return f"waiting for {', '.join(needed.id for needed in waiting)}"
+        reason = f"waiting for {', '.join(needed.id for needed in waiting)}"
+        return with_cause(session, ("report", row.id), reason)
     return waits_out(session, row.id)

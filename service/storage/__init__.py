@@ -7,7 +7,7 @@ from service.storage.local import LocalStorage
 from service.storage.room import Room
 from service.storage.storage import Incoming, Storage, StoredFile
 
-__all__ = ["Incoming", "Room", "Storage", "StoredFile", "open_storage"]
+__all__ = ["Incoming", "Room", "Storage", "StoredFile", "open_storage", "room_in"]
 
 
 def open_storage(settings: Settings) -> Storage:

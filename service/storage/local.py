@@ -29,6 +29,9 @@ class LocalStorage:
     def require_room(self, size_bytes: int) -> None:
         self._room.require(size_bytes)
 
+    def require_to_go_on(self) -> None:
+        self._room.require_to_go_on()
+
     def put(self, key: str, path: Path) -> None:
         target = self._path(key)
         with _faults(key), path.open("rb") as source:
@@ -131,6 +134,7 @@ class LocalStorage:
         return None
 
     def check(self) -> None:
+        self.require_room(0)
         with _faults("check"):
             folder = self._root / INCOMING
             folder.mkdir(parents=True, exist_ok=True)

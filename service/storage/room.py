@@ -32,20 +32,27 @@ class Room:
 
     def require(self, size_bytes: int) -> None:
         """Raises StorageFull unless so many bytes more fit."""
+        self._require(size_bytes, self._reserve_bytes)
+
+    def require_to_go_on(self) -> None:
+        """As before a beginning, but what was begun may take half of the reserve: others have begun too."""
+        self._require(0, self._reserve_bytes // 2)
+
+    def _require(self, size_bytes: int, reserve_bytes: int) -> None:
         free = _free_bytes(self._folder)
-        if free < size_bytes + self._reserve_bytes:
+        if free < size_bytes + reserve_bytes:
             raise StorageFull(
-                f"{size_bytes:,} bytes do not fit: the disk of {self._folder} has {free:,} free, of which "
-                f"{self._reserve_bytes:,} are kept in reserve (storage.reserve_bytes). Delete jobs, datasets or models "
-                "that are not needed any more, or make room on the disk."
+                f"{_asked(size_bytes)}: the disk of {self._folder} has {free:,} bytes free, of which {reserve_bytes:,} "
+                "are kept in reserve (storage.reserve_bytes). Delete jobs, datasets or models that are not needed any "
+                "more, or make room on the disk."
             )
         if self._capped is not None and self._capacity_bytes is not None:
             used = self._used()
             if used + size_bytes > self._capacity_bytes:
                 raise StorageFull(
-                    f"{size_bytes:,} bytes do not fit: {self._capped} holds {used:,} of the {self._capacity_bytes:,} "
-                    "that it may (storage.capacity_bytes). Delete jobs, datasets or models that are not needed any "
-                    "more, or raise the setting."
+                    f"{_asked(size_bytes)}: {self._capped} holds {used:,} of the {self._capacity_bytes:,} bytes that "
+                    "it may (storage.capacity_bytes). Delete jobs, datasets or models that are not needed any more, or "
+                    "raise the setting."
                 )
 
     def _used(self) -> int:
@@ -57,6 +64,10 @@ class Room:
                 taken = time.monotonic() - begun
                 self._fresh_until = begun + max(FRESH_SECONDS, FRESH * taken)
             return self._used_bytes
+
+
+def _asked(size_bytes: int) -> str:
+    return f"{size_bytes:,} bytes do not fit" if size_bytes else "No more fits"
 
 
 def used_bytes(folder: Path) -> int:

@@ -47,6 +47,10 @@ class Storage(Protocol):
         """Raises StorageFull unless so many bytes more can be stored without touching the reserve."""
         ...
 
+    def require_to_go_on(self) -> None:
+        """Raises StorageFull when what was begun must stop, because the reserve is half gone."""
+        ...
+
     def put(self, key: str, path: Path) -> None:
         """Store the file at `path`, which may be deleted afterwards, but not written to: it may be the stored one.
 
@@ -103,7 +107,7 @@ class Storage(Protocol):
         ...
 
     def check(self) -> None:
-        """Raises StorageFault or StorageFull when a file cannot be stored at present."""
+        """Raises StorageFault, or StorageFull where there is no room, when a file cannot be stored at present."""
         ...
 
 

@@ -287,11 +287,11 @@ def test_files_and_folders_in_the_making_go_with_their_process_and_not_before(wo
     script = """
 import sys
 from service.settings import Settings
-from service.storage import open_storage
+from service.storage import open_storage, room_in
 from workers.scratch import Scratch
 from pathlib import Path
 settings = Settings(data_dir=Path(sys.argv[1]))
-storage, scratch = open_storage(settings), Scratch(settings.scratch_dir)
+storage, scratch = open_storage(settings), Scratch(settings.scratch_dir, room_in(settings, settings.scratch_dir))
 with storage.receive("ten_1/uploads/upl_1") as incoming, scratch.folder() as folder:
     incoming.write(b"half" * 100_000)
     (folder / "shard.npz").write_bytes(b"half")

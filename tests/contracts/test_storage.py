@@ -2,17 +2,18 @@
 
 import hashlib
 import os
-import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from latentmill.errors import NotFound, StorageFault, StorageFull
-from service.settings import Settings
+from service.settings import MIB, Settings
 from service.storage import Storage, open_storage
 from service.storage.storage import PIECE_BYTES
+from tests.small_disk import small_disk
 
 OPENERS: dict[str, Callable[[Path], Storage]] = {
     "local": lambda folder: open_storage(Settings(data_dir=folder)),
@@ -166,24 +167,64 @@ def test_a_place_where_nothing_can_be_written_is_a_storage_fault(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("this machine does not let the tests mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(tmp_path, request) -> Iterator[Path]:
+    """A file system of 64 KiB, or of the size that is asked for."""
+    with small_disk(tmp_path / "small", getattr(request, "param", "64k")) as folder:
+        yield folder
 
 
-def test_a_full_disk_is_storage_full_and_nothing_is_left_on_it(small_disk):
-    storage = OPENERS["local"](small_disk)
+def test_a_full_disk_is_storage_full_and_nothing_is_left_on_it(disk):
+    storage = OPENERS["local"](disk)
     for size in (100_000, 2_000_000):
         with pytest.raises(StorageFull):
             storage.put_bytes("ten_1/a", b"x" * size)
-    assert [path for path in small_disk.rglob("*") if path.is_file()] == []
+    assert [path for path in disk.rglob("*") if path.is_file()] == []
     storage.put_bytes("ten_1/a", b"x" * 10_000)
+
+
+@pytest.fixture
+def mib() -> Callable[..., Storage]:
+    """Storage in a folder, with a reserve and perhaps a capacity in MiB."""
+
+    def open_one(folder: Path, *, reserve: float = 0, capacity: float | None = None) -> Storage:
+        bounds = {"reserve_bytes": int(reserve * MIB), "capacity_bytes": capacity and int(capacity * MIB)}
+        return open_storage(Settings.model_validate({"data_dir": folder, "storage": bounds}))
+
+    return open_one
+
+
+@pytest.mark.parametrize("disk", ["8m"], indirect=True)
+def test_the_reserve_of_a_disk_is_left_to_others(disk, mib):
+    storage = mib(disk, reserve=4)
+    storage.require_room(4 * MIB)
+    with pytest.raises(StorageFull, match=r"storage\.reserve_bytes"):
+        storage.require_room(4 * MIB + 1)
+    storage.put_bytes("ten_1/a", b"x" * MIB)
+    with pytest.raises(StorageFull):
+        storage.require_room(4 * MIB)
+    storage.put_bytes("ten_1/b", b"x" * (3 * MIB + 1))
+    storage.require_to_go_on()
+    for refuse in (lambda: storage.require_room(0), storage.check):
+        with pytest.raises(StorageFull):
+            refuse()
+    storage.put_bytes("ten_1/c", b"x" * (2 * MIB))  # what must be written may be: the reserve is for that
+    with pytest.raises(StorageFull):
+        storage.require_to_go_on()
+    storage.delete_prefix("ten_1")
+    storage.require_room(4 * MIB)
+
+
+def test_a_capacity_is_of_all_that_lies_in_the_data_directory(tmp_path, mib):
+    storage = mib(tmp_path, capacity=2)
+    storage.require_room(2 * MIB)
+    source = tmp_path / "scratch"
+    source.write_bytes(b"x" * MIB)
+    storage.put("ten_1/a", source)  # one file with two names
+    time.sleep(0.25)  # a count of the files is believed for a moment
+    with pytest.raises(StorageFull, match=r"storage\.capacity_bytes"):
+        storage.require_room(MIB + 1)
+    storage.require_room(MIB)
+    storage.require_to_go_on()
 
 
 def test_an_unknown_storage_is_refused():

@@ -113,6 +113,11 @@ class EncodingWriter:
             raise ValueError(f"{self._written} of {self.rows} rows were written")
 
 
+def encoding_bytes(rows: int, latent_size: int) -> int:
+    """About how large the file of an encoding is: mean, std, class and digest of each row."""
+    return rows * (4 * latent_size + 4 * latent_size + 4 + DIGEST_BYTES)
+
+
 def save_encoding(encoding: Encoding, path: Path) -> None:
     """Write `encoding` to `path`."""
     has_labels = encoding.labels is not None

@@ -18,7 +18,7 @@ from workers.diagnostics.heads import head_warnings
 from workers.generation.encoding import copy_latents, encode_dataset
 from workers.models import open_bundle
 from workers.models.prior import Parameters
-from workers.posteriors.encoding import open_encoding
+from workers.posteriors.encoding import encoding_bytes, open_encoding
 from workers.posteriors.fit import fit_posterior
 from workers.posteriors.learning import Parameters as FitParameters
 from workers.posteriors.prior import declared_prior
@@ -35,6 +35,7 @@ def encode(shop: Workshop, claim: Claim, check: Check) -> None:
     """The posteriors of a dataset's rows under a model."""
     with shop.database.writing() as session:
         work = encodings.encoding_work_of(session, claim)
+    shop.require_room(encoding_bytes(work.rows, work.manifest.latent.size))
     measured = work.executions.get(shop.device) or next(iter(work.executions.values()))
     execution = executed_here(shop, measured.execution)
     classes = tuple(work.label_classes) if work.label_classes is not None else None
@@ -109,9 +110,11 @@ def _kept_parameters(
     shop: Workshop, claim: Claim, parameters: FitParameters
 ) -> tuple[bytes | None, StoredFile | None, str]:
     """The bytes to keep in the database, or the file where they are stored; and their sha256."""
-    if sum(array.nbytes for array in parameters.values()) <= SMALL_PARAMETERS_BYTES:
+    size_bytes = sum(array.nbytes for array in parameters.values())
+    if size_bytes <= SMALL_PARAMETERS_BYTES:
         small = save_tensors(parameters)
         return small, None, hashlib.sha256(small).hexdigest()
+    shop.require_room(size_bytes)
     with shop.scratch.folder() as folder:
         path = folder / "parameters.safetensors"
         save_tensor_file(parameters, path)

@@ -28,6 +28,7 @@ def make_shard(shop: Workshop, claim: Claim, check: Check) -> None:
     """One range of a job's rows, as a file."""
     with shop.database.writing() as session:
         work = shards.shard_work_of(session, claim)
+    shop.require_room(work.estimated_bytes)
     execution = executed_here(shop, work.execution)
     vae = shop.vae(work.model_key, work.model_digest, execution)
     with shop.scratch.folder() as folder, opened_source(shop, work, vae) as source:

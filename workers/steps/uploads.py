@@ -54,6 +54,7 @@ def read_upload(shop: Workshop, claim: Claim, check: Check) -> None:
         shop.storage.as_file(work.key) as path,
         shop.optional_file(work.labels_key) as labels_path,
     ):
+        shop.require_room(path.stat().st_size)  # at least
         request = ReadRequest(
             path=path.absolute(),
             filename=work.filename,
