@@ -30,7 +30,7 @@ from workers.disk import is_disk_full
 from workers.models import BundleLimits, Vae, load_vae, open_bundle
 from workers.posteriors import Density, density_of
 from workers.recent import RecentlyUsed
-from workers.sandbox import Sandbox
+from workers.sandbox.sandbox import Sandbox
 from workers.scratch import Scratch
 from workers.steps import STEPS
 

@@ -1,7 +1,5 @@
-"""What strangers upload is parsed in a process of its own, which can do little, has little, and ends soon."""
+"""What strangers upload is parsed in a process of its own, which can do little, has little, and ends soon.
 
-from workers.sandbox.bounds import SandboxBounds
-from workers.sandbox.requests import InspectedBundle, InspectRequest, ReadDataset, ReadRequest
-from workers.sandbox.sandbox import Sandbox
-
-__all__ = ["InspectRequest", "InspectedBundle", "ReadDataset", "ReadRequest", "Sandbox", "SandboxBounds"]
+A worker asks through `sandbox.py`; the process itself is `__main__.py`. Nothing is imported here: the process gives up
+what it can before it loads anything.
+"""

@@ -11,6 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 COMMAND = (sys.executable, "-I", "-X", "utf8", "-m", "workers.sandbox")
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Threads that are there before a process is confined are not confined: these libraries would start some at once.
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve much more than they use, and that counts
+}
 ANSWER_BYTES = 64 * 2**20
 LAST_WORDS_BYTES = 8192
 PIECE_BYTES = 2**16
@@ -37,22 +45,13 @@ class SandboxProcess:
     """Started at once, in a session of its own; its environment is what stands here, and nothing of ours."""
 
     def __init__(self, cache_dir: Path) -> None:
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "TORCHINDUCTOR_CACHE_DIR": str(cache_dir),  # a folder that torch's compiler, when loaded, insists on
-            "OMP_WAIT_POLICY": "PASSIVE",
-            # Threads that exist before a process is confined are not: these libraries would start some at once.
-            "OPENBLAS_NUM_THREADS": "1",
-            "JE_ARROW_MALLOC_CONF": "background_thread:false",
-            "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve much more than they use, which counts here
-        }
         self._process = subprocess.Popen(
             COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
-            env=environment,
+            env={**ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR": str(cache_dir)},  # torch's compiler insists on a folder
             start_new_session=True,
         )
         self._lines: list[bytes] = []

@@ -13,7 +13,8 @@ from service.models import operations as models
 from service.work import Claim
 from workers.models.inspection import measured_on, refuse_unmeasured
 from workers.readers.source import ReadLimits
-from workers.sandbox import InspectedBundle, InspectRequest, ReadRequest, SandboxBounds
+from workers.sandbox.bounds import SandboxBounds
+from workers.sandbox.requests import InspectedBundle, InspectRequest, ReadRequest
 from workers.steps.step import Check, put_hashed
 
 if TYPE_CHECKING:

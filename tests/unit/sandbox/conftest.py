@@ -9,7 +9,9 @@ import pytest
 
 from workers.models.limits import BundleLimits
 from workers.readers import ReadLimits
-from workers.sandbox import InspectRequest, ReadRequest, Sandbox, SandboxBounds
+from workers.sandbox.bounds import SandboxBounds
+from workers.sandbox.requests import InspectRequest, ReadRequest
+from workers.sandbox.sandbox import Sandbox
 
 
 @pytest.fixture

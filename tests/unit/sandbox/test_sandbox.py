@@ -16,6 +16,7 @@ import pytest
 import latentmill
 from latentmill.errors import InvalidBundle, InvalidDataset, OutOfMemory, Unavailable
 from workers.sandbox import process
+from workers.sandbox.sandbox import Sandbox
 
 BUNDLE = Path(latentmill.__file__).parent / "demo" / "digits.vae.zip"
 MIB = 2**20
@@ -164,8 +165,6 @@ def test_nothing_of_this_process_is_in_the_other(sandbox, monkeypatch) -> None:
 
 
 def test_a_spare_waits_for_the_upload_and_is_replaced(tmp_path, reading) -> None:
-    from workers.sandbox import Sandbox
-
     sandbox = Sandbox(tmp_path / "torch", spare=True)
     try:
         sandbox.prepare()
