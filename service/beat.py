@@ -15,6 +15,7 @@ from service.outcomes import Outcomes
 from service.queue import Queue
 from service.settings import Settings
 from service.storage import open_storage
+from service.work.outages import Outages
 from service.work.publisher import Publisher
 from service.work.sweep import sweep
 
@@ -39,6 +40,7 @@ def sweep_until(ending: threading.Event, settings: Settings) -> None:
     publisher = Publisher(database, queue, settings)
     storage = open_storage(settings)
     outcomes = Outcomes(storage, settings)
+    outages = Outages(settings.work)
     owner = f"{socket.gethostname()}/{os.getpid()}"
     collector = Collector(database, storage, settings, owner=owner)
     # On a thread of its own: a look through many files, or one on a slow disk, must not hold the sweep up.
@@ -50,7 +52,7 @@ def sweep_until(ending: threading.Event, settings: Settings) -> None:
     collecting.start()
     _repeat(
         "sweep",
-        lambda: sweep(database, publisher, outcomes, settings, owner=owner),
+        lambda: sweep(database, publisher, outcomes, settings, owner=owner, outages=outages),
         ending,
         settings.work.sweep_seconds,
     )

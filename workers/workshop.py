@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -73,12 +72,9 @@ class Workshop:
 
     def perform(self, item_id: str) -> None:
         """Do the work item, if it is still to be done, and have published what comes next."""
-        lease_seconds = self.settings.work.lease_seconds
         try:
             self.database = self._everyones
-            claimed = self._written(
-                lambda session: claim(session, item_id, owner=self.owner, lease_seconds=lease_seconds)
-            )
+            claimed = self._claimed(item_id)
             if claimed is None:
                 log.info("%s: nothing to claim", item_id)  # a second or a late message
                 return
@@ -91,6 +87,18 @@ class Workshop:
             # Nothing can be recorded now. The lease runs out, and the sweep hands the item to someone else.
             log.warning("%s is left to the sweep: %s", item_id, fault.detail)
         self.publisher.nudge()
+
+    def _claimed(self, item_id: str) -> Claim | None:
+        tried = False
+
+        def take(session: Session) -> Claim | None:
+            nonlocal tried
+            # A commit that was answered by a fault may stand: the item is then ours, and nobody else would do it.
+            again, tried = tried, True
+            seconds = self.settings.work.lease_seconds
+            return claim(session, item_id, owner=self.owner, lease_seconds=seconds, again=again)
+
+        return self._written(take)
 
     def _attempt(self, claimed: Claim) -> None:
         """Do the item and record every way that it can end."""
@@ -163,17 +171,16 @@ class Workshop:
             self._written(lambda session: self.outcomes.given_up(session, claimed, problem))
 
     def _written(self, change: Callable[[Session], T]) -> T:
-        """What `change` gives, in a transaction of its own. A database that is away for a moment is waited for.
+        """What `change` gives, in a transaction of its own. A database that is away is waited for, however long.
 
-        Left to the sweep the item would count as lost, although nobody was.
+        Nothing else can be done without it, and left to the sweep the item would count as lost, although nobody was.
         """
-        deadline = time.monotonic() + self.settings.work.lease_seconds
         while True:
             try:
                 with self.database.writing() as session:
                     return change(session)
             except DatabaseFault:
-                if time.monotonic() > deadline or self.ending.wait(RETRY_SECONDS):
+                if self.ending.wait(RETRY_SECONDS):
                     raise
 
     @contextmanager

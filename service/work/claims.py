@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import case, update
+from sqlalchemy import and_, case, or_, update
 from sqlalchemy.orm import Session
 
 from latentmill.errors import Problem
@@ -44,13 +44,17 @@ class Claim:
         return min(2.0 ** min(self.waits, MOST_DOUBLINGS), longest_seconds)
 
 
-def claim(session: Session, item_id: str, *, owner: str, lease_seconds: float) -> Claim | None:
-    """The item, leased to `owner`; None when it is held, over, unknown or not due yet."""
+def claim(session: Session, item_id: str, *, owner: str, lease_seconds: float, again: bool = False) -> Claim | None:
+    """The item, leased to `owner`; None when it is held, over, unknown or not due yet.
+
+    `again` also takes one that this owner holds already.
+    """
+    mine = and_(WorkItemRow.state == "leased", WorkItemRow.owner == owner)
     row = session.execute(
         update(WorkItemRow)
         .where(
             WorkItemRow.id == item_id,
-            WorkItemRow.state == "pending",
+            or_(WorkItemRow.state == "pending", mine) if again else WorkItemRow.state == "pending",
             WorkItemRow.not_before <= database_time(),
         )
         .values(

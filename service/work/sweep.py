@@ -11,6 +11,7 @@ from service.database import Database, database_time
 from service.settings import Settings, WorkSettings
 from service.work import locks, workers
 from service.work.claims import FenceLost
+from service.work.outages import Outages
 from service.work.publisher import Publisher
 from service.work.tables import LEASED, PUBLISHED, WorkItemRow
 
@@ -34,13 +35,24 @@ class Outcomes(Protocol):
         ...
 
 
-def sweep(database: Database, publisher: Publisher, outcomes: Outcomes, settings: Settings, *, owner: str) -> bool:
+def sweep(
+    database: Database,
+    publisher: Publisher,
+    outcomes: Outcomes,
+    settings: Settings,
+    *,
+    owner: str,
+    outages: Outages | None = None,
+) -> bool:
     """One sweep and one publishing, unless another process is at it: False then. Several at once are harmless."""
     with database.writing() as session:
-        if not locks.take(session, LOCK, owner=owner, seconds=LOCK_SECONDS):
-            return False
+        mine = locks.take(session, LOCK, owner=owner, seconds=LOCK_SECONDS)
+    leases_count = outages is None or outages.leases_count()
+    if not mine:
+        return False
     try:
-        expire_leases(database, outcomes, settings.work)
+        if leases_count:
+            expire_leases(database, outcomes, settings.work)
         _resume(database, outcomes)
         with database.writing() as session:
             forget_lost_messages(session, settings.work)
