@@ -24,10 +24,32 @@ from service.tables import Base
 
 @dataclass
 class PostgresServer:
-    """A running server, and the databases in it."""
+    """A server, and the databases in it."""
 
     folder: Path
+    command: list[str | Path]
+    identity: dict[str, Any]  # whose process it is
+    _process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=count)
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self._process = subprocess.Popen(
+            self.command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            preexec_fn=end_with_parent,
+            **self.identity,
+        )
+        wait_until(lambda: _answers(self.url("postgres")), self._process)
+
+    def stop(self) -> None:
+        """Shut it down; whoever is connected is thrown out."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=20)
+            self._process = None
 
     def url(self, name: str) -> str:
         return f"postgresql://postgres@/{name}?host={self.folder}"
@@ -70,21 +92,13 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
         )
         options = f"listen_addresses= unix_socket_directories={folder} max_connections=200 shared_buffers=32MB"
         options += " deadlock_timeout=200ms" if durable else " fsync=off full_page_writes=off deadlock_timeout=200ms"
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", folder / "data", *(f"--{option}" for option in options.split())],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            preexec_fn=end_with_parent,
-            **identity,
-        )
-        running = PostgresServer(folder)
-        wait_until(lambda: _answers(running.url("postgres")), server)
-        yield running
+        command = [programs / "postgres", "-D", folder / "data", *(f"--{option}" for option in options.split())]
+        server = PostgresServer(folder, command, identity)
+        server.start()
+        yield server
     finally:
         if server is not None:
-            server.send_signal(signal.SIGINT)
-            server.wait(timeout=20)
+            server.stop()
         shutil.rmtree(folder)
 
 
