@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from latentmill import __version__
-from latentmill.commands import datasets, export, fits, generate, jobs, models, preview, processes, reports
+from latentmill.commands import datasets, export, fits, generate, jobs, limits, models, preview, processes, reports
 from latentmill.commands.console import print_error
 from latentmill.errors import LatentmillError
 
@@ -63,6 +63,7 @@ app.command(rich_help_panel=ROWS)(generate.generate)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=ROWS)
 app.command(rich_help_panel=ROWS)(jobs.download)
 app.command(rich_help_panel=ROWS)(jobs.verify)
+app.command(rich_help_panel=DATA)(limits.limits)
 app.command(rich_help_panel=SCALED)(processes.api)
 app.command(rich_help_panel=SCALED)(processes.worker)
 app.command(rich_help_panel=SCALED)(processes.beat)

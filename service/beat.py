@@ -1,4 +1,4 @@
-"""Beat: two small loops, the sweep every few seconds and the collector now and then; several beats are harmless."""
+"""Beat: small loops, the sweep every few seconds, the collector and retention beside it; several are harmless."""
 
 import logging
 import os
@@ -13,6 +13,7 @@ from service.database import Database
 from service.garbage import Collector
 from service.outcomes import Outcomes
 from service.queue import Queue
+from service.retention import delete_expired
 from service.settings import Settings
 from service.storage import open_storage
 from service.work.outages import Outages
@@ -43,20 +44,28 @@ def sweep_until(ending: threading.Event, settings: Settings) -> None:
     outages = Outages(settings.work)
     owner = f"{socket.gethostname()}/{os.getpid()}"
     collector = Collector(database, storage, settings, owner=owner)
-    # On a thread of its own: a look through many files, or one on a slow disk, must not hold the sweep up.
-    collecting = threading.Thread(
-        target=_repeat,
-        args=("collecting", lambda: collector.collect(ending.is_set), ending, settings.storage.collect_seconds),
-        name="collector",
-    )
-    collecting.start()
+    # On threads of their own: a look through many files, or one on a slow disk, must not hold the sweep up.
+    beside: list[tuple[str, Callable[[], object], float]] = [
+        ("collector", lambda: collector.collect(ending.is_set), settings.storage.collect_seconds),
+        (
+            "retention",
+            lambda: delete_expired(database, outcomes, settings, ending.is_set),
+            settings.retention.look_seconds,
+        ),
+    ]
+    threads = [
+        threading.Thread(target=_repeat, args=(name, act, ending, seconds), name=name) for name, act, seconds in beside
+    ]
+    for thread in threads:
+        thread.start()
     _repeat(
         "sweep",
         lambda: sweep(database, publisher, outcomes, settings, owner=owner, outages=outages),
         ending,
         settings.work.sweep_seconds,
     )
-    collecting.join()
+    for thread in threads:
+        thread.join()
     publisher.close()
     queue.close()
     database.dispose()

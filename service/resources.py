@@ -21,7 +21,7 @@ from latentmill.errors import (
     NotReady,
     Problem,
 )
-from service.database import Base
+from service.database import ROW_LOCK, Base
 from service.tenancy import Owned
 from service.work import WorkItemRow, needs
 
@@ -48,6 +48,11 @@ class ExpiringColumns:
     """What uploads and jobs have besides: when they are deleted by themselves."""
 
     expires_at: Mapped[datetime | None]
+
+    def keep_until(self, expires_at: datetime | None) -> None:
+        """Asked for again, it is kept as long as the longest that was asked for; None is for ever."""
+        if self.expires_at is not None:
+            self.expires_at = None if expires_at is None else max(self.expires_at, expires_at)
 
 
 ResourceRow = TypeVar("ResourceRow", bound=ResourceColumns)
@@ -78,8 +83,20 @@ def find(
         row = session.execute(named).scalar_one_or_none()
     if row is None:
         raise NotFound(f"There is no {table.__name__.removesuffix('Row').lower()} with the id or name {reference!r}.")
+    return undeleted(row)
+
+
+def find_to_delete(session: Session, table: type[ResourceRow], tenant_id: str, reference: str) -> ResourceRow:
+    """The tenant's resource with this id or name, which nobody else can change before the transaction ends."""
+    row = find(session, table, tenant_id, reference)
+    session.refresh(row, with_for_update=ROW_LOCK)
+    return undeleted(row)  # the lock may have waited for someone who deleted it
+
+
+def undeleted(row: ResourceRow) -> ResourceRow:
+    """The row; raises Gone where it is deleted."""
     if row.deleted_at is not None:
-        raise Gone(f"{row.id} was deleted.")
+        raise _gone(row)
     return row
 
 
@@ -90,6 +107,13 @@ def find_id(session: Session, table: type[ResourceRow], tenant_id: str, referenc
         if (found := session.execute(known).scalar_one_or_none()) is not None:
             return found
     return find(session, table, tenant_id, reference).id
+
+
+def _gone(row: ResourceColumns) -> Gone:
+    expires_at = getattr(row, "expires_at", None)
+    if expires_at is None or row.deleted_at is None or row.deleted_at < expires_at:
+        return Gone(f"{row.id} was deleted.")
+    return Gone(f"{row.id} was deleted: it expired at {expires_at:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 def find_needed(

@@ -161,6 +161,14 @@ class LimitSettings(RequestLimits):
         return self
 
 
+class RetentionSettings(Group):
+    """How expired jobs, datasets and models are deleted."""
+
+    look_seconds: Seconds = 5.0
+    late_job_seconds: Annotated[float, Field(ge=0)] = 3600.0  # one that ended after it had expired is kept so long
+    at_a_time: Count = 100  # of each kind
+
+
 class KeySettings(Group):
     pepper: SecretStr | None = None  # none: a random file in data_dir, made on first use
 
@@ -182,6 +190,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     sandbox: SandboxSettings = SandboxSettings()
     limits: LimitSettings = LimitSettings()
+    retention: RetentionSettings = RetentionSettings()
     keys: KeySettings = KeySettings()
 
     @field_validator("data_dir")

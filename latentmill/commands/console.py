@@ -15,6 +15,8 @@ from latentmill.errors import LatentmillError
 from latentmill.resources.resource import Resource
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ExpiresIn = Annotated[str | None, typer.Option(metavar="DURATION", help="Delete it by itself after: 45s, 24h, 90d.")]
+ExpiresAt = Annotated[str | None, typer.Option(metavar="TIME", help="Delete it by itself at: 2031-05-01T12:00:00Z.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")]
 
 COUNTS = frozenset({"rows", "bytes", "rows_used", "holdout_rows"})  # a seed is no count: it is typed again

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 import typer
 
 from latentmill.client import Client
-from latentmill.commands.console import AsJson, Limit, print_list, print_resource, print_warnings, say, spinner
+from latentmill.commands.console import (
+    AsJson,
+    ExpiresAt,
+    ExpiresIn,
+    Limit,
+    print_list,
+    print_resource,
+    print_warnings,
+    say,
+    spinner,
+)
 
 app = typer.Typer(help="Reference rows: add, list, show, delete.", no_args_is_help=True)
 
@@ -26,13 +36,22 @@ def add(
     ] = "rows",
     model: Annotated[str | None, typer.Option(help="The model whose table columns the rows have.")] = None,
     name: Annotated[str | None, typer.Option(help="A name to call it by instead of its id.")] = None,
+    expires_in: ExpiresIn = None,
+    expires_at: ExpiresAt = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload rows and wait until they are read."""
     with Client() as client:
         with spinner(f"uploading and reading {file.name}"):
             added = client.datasets.add(
-                file, labels=labels, kind=kind, label_column=label_column, model=model, name=name
+                file,
+                labels=labels,
+                kind=kind,
+                label_column=label_column,
+                model=model,
+                name=name,
+                expires_in=expires_in,
+                expires_at=expires_at,
             )
             dataset = added.wait()
         print_warnings(dataset)

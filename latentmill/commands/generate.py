@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from latentmill.client import Client
-from latentmill.commands.console import say
+from latentmill.commands.console import ExpiresAt, ExpiresIn, say
 from latentmill.commands.jobs import download_shown, resumable, verify_shown, wait_shown
 
 StrategyName = Literal["prior", "aggregate", "posterior", "auto"]
@@ -32,6 +32,8 @@ def generate(
     include_latents: Annotated[bool, typer.Option("--include-latents", help="Write the latents too.")] = False,
     shard_rows: Annotated[int | None, typer.Option(min=1, help="Rows per file.")] = None,
     name: Annotated[str | None, typer.Option(help="A name to call the job by instead of its id.")] = None,
+    expires_in: ExpiresIn = None,
+    expires_at: ExpiresAt = None,
     out: Annotated[Path | None, typer.Option(file_okay=False, help="For the files; default: the job's id")] = None,
 ) -> None:
     """Make rows: submit, wait, download, verify. Ctrl-C leaves the job running and says how to go on."""
@@ -47,6 +49,8 @@ def generate(
             include_latents=include_latents,
             shard_rows=shard_rows,
             name=name,
+            expires_in=expires_in,
+            expires_at=expires_at,
         )
         folder = out if out is not None else Path(job.id)
         with resumable(job, folder):

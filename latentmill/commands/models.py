@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from latentmill.client import Client
-from latentmill.commands.console import AsJson, Limit, print_list, print_resource, print_warnings, say, spinner
+from latentmill.commands.console import (
+    AsJson,
+    ExpiresAt,
+    ExpiresIn,
+    Limit,
+    print_list,
+    print_resource,
+    print_warnings,
+    say,
+    spinner,
+)
 from latentmill.resources import Model
 
 app = typer.Typer(help="Trained VAEs: add, list, show, delete.", no_args_is_help=True)
@@ -20,12 +30,14 @@ def add(
         Path, typer.Argument(metavar="BUNDLE", exists=True, dir_okay=False, help="A .vae.zip; see latentmill export.")
     ],
     name: Annotated[str | None, typer.Option(help="A name to call it by instead of its id.")] = None,
+    expires_in: ExpiresIn = None,
+    expires_at: ExpiresAt = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload a bundle and wait until it is inspected."""
     with Client() as client:
         with spinner(f"uploading and inspecting {bundle.name}"):
-            model = client.models.add(bundle, name=name).wait()
+            model = client.models.add(bundle, name=name, expires_in=expires_in, expires_at=expires_at).wait()
         print_warnings(model)
         _print_model(model, as_json)
 

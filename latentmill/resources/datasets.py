@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, Literal
 
+from latentmill.resources.expiry import Duration, Moment, expiry_fields
 from latentmill.resources.models import Model
 from latentmill.resources.resource import Collection, Resource, plain
 from latentmill.resources.uploading import as_field, labels_as_file, rows_as_file
@@ -29,6 +30,8 @@ class Datasets(Collection[Dataset]):
         model: str | Model | None = None,
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        expires_at: Moment | None = None,
+        expires_in: Duration | None = None,
     ) -> Dataset:
         """Upload rows: a path, an array, a DataFrame, or a mapping of arrays (`mean`, `std`) for kind `latents`."""
         with ExitStack() as opened:
@@ -36,5 +39,6 @@ class Datasets(Collection[Dataset]):
             if labels is not None:
                 files["labels"] = opened.enter_context(labels_as_file(labels))
             options = {"kind": kind, "label_column": label_column, "model": plain(model)}
-            fields = {**options, "name": name, "metadata": as_field(metadata)}
+            whose = {"name": name, "metadata": as_field(metadata)}
+            fields = {**options, **whose, **expiry_fields(expires_at, expires_in)}
             return self._made(self._transport.upload(Dataset.path, fields, files))

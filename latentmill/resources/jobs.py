@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from latentmill.resources.dataset_folder import ShardFile
 from latentmill.resources.downloading import DOWNLOAD_THREADS, download_dataset
+from latentmill.resources.expiry import Duration, Moment, expiry_fields
 from latentmill.resources.models import Model
 from latentmill.resources.resource import Collection, Resource, plain
 from latentmill.transport import JsonObject
@@ -91,11 +92,13 @@ class Jobs(Collection[Job]):
         priority: int | None = None,
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        expires_at: Moment | None = None,
+        expires_in: Duration | None = None,
     ) -> Job:
-        """Ask for `rows` rows."""
+        """Ask for `rows` rows. It is deleted by itself at `expires_at`, or after `expires_in` ("90d", seconds)."""
         what = {"seed": seed, "format": format, "shard_rows": shard_rows, "output": output}
         how = {"include_latents": include_latents, "execution": execution, "priority": priority}
-        whose = {"name": name, "metadata": metadata}
+        whose = {"name": name, "metadata": metadata, **expiry_fields(expires_at, expires_in)}
         return self._create({"model": model, "strategy": strategy, "rows": rows, **what, **how, **whose})
 
     def plan(self, model: str | Model, *, strategy: Mapping[str, Any], rows: int, **fields: Any) -> JsonObject:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from latentmill.specs.candidates import Candidates
 from latentmill.specs.execution import ExecutionRequest
+from latentmill.specs.expiry import Expiry
 from latentmill.specs.families import Family
 from latentmill.specs.spec import MAX_SEED, Integer, Number, Spec
 from latentmill.specs.strategies import Reference, Strategy
@@ -73,6 +74,14 @@ class JobRequest(Spec):
     priority: Annotated[Integer, Field(ge=0, le=9)] = 5
     name: Name | None = None
     metadata: Metadata = {}
+
+
+class JobSubmission(JobRequest, Expiry):
+    """A job as it is asked for: what to make, and when to delete it with its files."""
+
+    def job(self) -> JobRequest:
+        """What to make."""
+        return JobRequest.model_construct(**{name: getattr(self, name) for name in JobRequest.model_fields})
 
 
 class PreviewRequest(Spec):

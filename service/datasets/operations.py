@@ -1,6 +1,7 @@
 """The verbs of datasets: the only code that changes their rows."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from latentmill.specs import digest_of
 from service import work
 from service.database import ROW_LOCK, database_now, new_id
 from service.datasets.tables import DatasetRow
-from service.resources import check_name, find, insert, name_taken, refuse_if_needed, stored
+from service.resources import check_name, find_to_delete, insert, name_taken, refuse_if_needed, stored
 from service.work import Claim
 
 SETTLED = frozenset({"ready", "rejected"})
@@ -43,6 +44,7 @@ class DatasetUpload:
     label_column: str | None = None
     name: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    expires_at: datetime | None = None
 
     def digest(self) -> str:
         """Equal for the same bytes with the same options; how a file's name ends counts: it says how it is read."""
@@ -79,10 +81,12 @@ def add(session: Session, tenant_id: str, upload: DatasetUpload) -> tuple[Datase
             row = _same(session, tenant_id, upload.digest())
             if row is None:
                 raise name_taken(upload.name)
+            row.keep_until(upload.expires_at)
             return row, False
     elif row.state == "rejected":
         _begin(row, upload)
     else:
+        row.keep_until(upload.expires_at)
         return row, False
     work.add(session, tenant_id=tenant_id, kind="read", queue="prompt", subject_id=row.id)
     return row, True
@@ -90,8 +94,7 @@ def add(session: Session, tenant_id: str, upload: DatasetUpload) -> tuple[Datase
 
 def delete(session: Session, tenant_id: str, reference: str) -> tuple[DatasetRow, list[str]]:
     """Delete the dataset; the files to delete once this is committed."""
-    row = find(session, DatasetRow, tenant_id, reference)
-    session.refresh(row, with_for_update=ROW_LOCK)
+    row = find_to_delete(session, DatasetRow, tenant_id, reference)
     refuse_if_needed(session, ("dataset", row.id))
     work.cancel_subject(session, subject_id=row.id)
     row.deleted_at = database_now(session)
@@ -159,6 +162,7 @@ def _begin(row: DatasetRow, upload: DatasetUpload) -> None:
     row.key, row.filename, row.size_bytes = upload.file.key, upload.file.filename, upload.file.size_bytes
     row.labels_upload_key = upload.labels.key if upload.labels else None
     row.labels_filename = upload.labels.filename if upload.labels else None
+    row.expires_at = upload.expires_at
 
 
 def _drop_files(row: DatasetRow, *, uploads_only: bool) -> list[str]:

@@ -1,5 +1,7 @@
 """HTTP of datasets."""
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -32,6 +34,7 @@ from service.dependencies import (
     Writing,
     writing,
 )
+from service.expiry import end_of, parsed_expiry
 from service.keys.operations import Caller
 from service.limits import check_room
 from service.limits.routes import room_for_upload
@@ -42,7 +45,10 @@ from service.watching import states_of
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 STATES = states_of(DatasetRow)
-FILES, FIELDS = frozenset({"file", "labels"}), frozenset({"kind", "label_column", "metadata", "model", "name"})
+FILES, FIELDS = (
+    frozenset({"file", "labels"}),
+    frozenset({"expires_at", "expires_in", "kind", "label_column", "metadata", "model", "name"}),
+)
 LABEL_COLUMN_CHARACTERS = 128
 
 
@@ -52,6 +58,7 @@ class Dataset(Resource):
     kind: operations.DatasetKind
     filename: str
     bytes: int
+    expires_at: datetime | None  # deleted by itself from then on, once nothing at work needs it
     rows: int | None
     row_shape: list[int] | None
     dtype: str | None
@@ -67,6 +74,7 @@ def dataset_of(row: DatasetRow) -> Dataset:
         kind="latents" if row.kind == "latents" else "rows",
         filename=row.filename,
         bytes=row.size_bytes,
+        expires_at=row.expires_at,
         rows=row.rows,
         row_shape=row.row_shape,
         dtype=row.dtype,
@@ -96,18 +104,21 @@ async def add_dataset(
 
 def _add(services: Services, caller: Caller, idempotency_key: str | None, upload: Upload) -> tuple[Answer, bool]:
     """The answer, and whether the uploaded files are now the dataset's."""
-    meant = _meant(upload)
-    kept = False
+    meant, expiry = _meant(upload), parsed_expiry(upload.fields)
+    kept, keep = False, services.settings.limits.of(caller.tenant).keep_uploads_seconds
     with writing(services, caller, idempotency_key) as transaction:
 
         def make() -> Answer:
             nonlocal kept
-            row, kept = operations.add(transaction.session, caller.tenant_id, meant)
+            session = transaction.session
+            end = end_of(session, expiry, default_seconds=keep)
+            row, kept = operations.add(session, caller.tenant_id, replace(meant, expires_at=end))
             if kept:
-                check_room(transaction.session, caller.tenant_id, services.settings)
+                check_room(session, caller.tenant_id, services.settings)
             return created(dataset_of(row), path=f"/v1/datasets/{row.id}", new=kept)
 
-        answer = transaction.once("datasets", {"dataset": meant.digest(), "metadata": meant.metadata}, make)
+        body = {"dataset": meant.digest(), "metadata": meant.metadata, **expiry.given()}
+        answer = transaction.once("datasets", body, make)
     return answer, kept
 
 

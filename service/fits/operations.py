@@ -18,7 +18,7 @@ from service.fits import encodings
 from service.fits.tables import EncodingRow, FitRow
 from service.models import operations as models
 from service.models.tables import ModelRow
-from service.resources import check_name, find, find_needed, insert, name_taken, refuse_if_needed, stored
+from service.resources import check_name, find_needed, find_to_delete, insert, name_taken, refuse_if_needed, stored
 from service.work import Claim, needs
 
 FAMILY: TypeAdapter[Family] = TypeAdapter(Family)
@@ -90,8 +90,7 @@ def start(session: Session, fit_id: str) -> None:
 
 def delete(session: Session, tenant_id: str, reference: str) -> tuple[FitRow, list[str]]:
     """Delete the fit; the files to delete once this is committed."""
-    row = find(session, FitRow, tenant_id, reference)
-    session.refresh(row, with_for_update=ROW_LOCK)
+    row = find_to_delete(session, FitRow, tenant_id, reference)
     refuse_if_needed(session, ("fit", row.id))
     return row, _delete(session, row)
 

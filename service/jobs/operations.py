@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
@@ -22,14 +23,25 @@ from service.jobs.states import LEFT_ALONE, RETRYABLE, TERMINAL, add_event, fini
 from service.jobs.tables import EventRow, JobRow, ShardRow
 from service.limits import check_queue, check_room, limits_of
 from service.models.tables import ModelRow
-from service.resources import ResourceColumns, check_name, find, insert, name_taken, waits_out, with_cause
+from service.resources import (
+    ResourceColumns,
+    check_name,
+    find,
+    insert,
+    name_taken,
+    undeleted,
+    waits_out,
+    with_cause,
+)
 from service.settings import Settings
 from service.work import needs
 
 NO_WORKER = "no_worker_for_device"
 
 
-def submit(session: Session, tenant_id: str, request: JobRequest, settings: Settings) -> JobRow:
+def submit(
+    session: Session, tenant_id: str, request: JobRequest, settings: Settings, expires_at: datetime | None = None
+) -> JobRow:
     """A new job: begun, or waiting for what it needs."""
     check_name(session, JobRow, tenant_id, request.name)
     resolved = _resolved(session, tenant_id, request, settings)
@@ -45,6 +57,7 @@ def submit(session: Session, tenant_id: str, request: JobRequest, settings: Sett
         report_id=resolved.report.id if resolved.report else None,
         request=the_plan.request.canonical(), rows_total=request.rows, revision=0, rows_done=0, rows_before=0,
         shards_done=0, bytes_done=0, next_shard=0, open_shards=0, event_number=0, executions=[], files={},
+        expires_at=expires_at,
     )  # fmt: skip
     if not insert(session, job):
         raise name_taken(request.name)
@@ -81,7 +94,7 @@ def cancel(session: Session, tenant_id: str, reference: str) -> JobRow:
 
 def retry(session: Session, tenant_id: str, reference: str, settings: Settings) -> JobRow:
     """Make the missing shards of a failed or cancelled job."""
-    job = lock(session, find(session, JobRow, tenant_id, reference).id)
+    job = undeleted(lock(session, find(session, JobRow, tenant_id, reference).id))
     if job.state not in RETRYABLE:
         raise NotRetryable(f"{job.id} is {job.state}; only a failed or cancelled job can be retried.")
     request = JobRequest.model_validate(job.request)
@@ -99,7 +112,7 @@ def retry(session: Session, tenant_id: str, reference: str, settings: Settings) 
 
 def delete(session: Session, tenant_id: str, reference: str) -> JobRow:
     """Delete the job, cancelling it first; its folder in storage goes once this is committed."""
-    job = lock(session, find(session, JobRow, tenant_id, reference).id)
+    job = undeleted(lock(session, find(session, JobRow, tenant_id, reference).id))
     # Holders find their fence gone: what they make now is never published, and they delete it themselves.
     work.cancel_subject(session, subject_id=job.id)
     if job.state in {"queued", "running"}:

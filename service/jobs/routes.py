@@ -6,15 +6,17 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from latentmill.errors import InvalidRequest
-from latentmill.specs import JobRequest
+from latentmill.specs.requests import JobSubmission
 from service.answers import RETRY_AFTER_SECONDS, Answer, Deleted, Page, created, page_of, shown
 from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, Transaction, WaitingOf, Writing
+from service.expiry import end_of
 from service.jobs import operations
 from service.jobs.events import is_over, last_event_number, stream
 from service.jobs.planning import plan
 from service.jobs.schema import Job, JobPlan, etag_of, job_of, path_of, plan_answer
 from service.jobs.states import LEFT_ALONE, TERMINAL, JobState
 from service.jobs.tables import JobRow
+from service.limits import limits_of
 from service.models.tables import ModelRow
 from service.resources import find, find_id, page
 from service.waiting import Sight
@@ -25,21 +27,24 @@ STATES = states_of(JobRow)
 
 
 @router.post("", status_code=202, response_model=Job)
-def create_job(body: JobRequest, writing: Writing) -> Response:
+def create_job(body: JobSubmission, writing: Writing) -> Response:
     """Make rows. The job begins when all that it names is ready."""
 
     def make() -> Answer:
-        row = operations.submit(writing.session, writing.tenant_id, body, writing.settings)
+        session, settings = writing.session, writing.settings
+        default = limits_of(session, writing.tenant_id, settings).keep_jobs_seconds
+        expires_at = end_of(session, body, default_seconds=default)
+        row = operations.submit(session, writing.tenant_id, body.job(), settings, expires_at)
         job = job_of(writing.session, row, writing.settings)
         return created(job, path=path_of(row), new=True)
 
-    return writing.once("jobs", body.canonical(), make).response()
+    return writing.once("jobs", body.job().canonical() | body.given(), make).response()
 
 
 @router.post("/plan", response_model=JobPlan)
-def plan_job(body: JobRequest, reading: Reading) -> JobPlan:
+def plan_job(body: JobSubmission, reading: Reading) -> JobPlan:
     """What submitting this would make. Nothing is created."""
-    return plan_answer(plan(reading.session, reading.tenant_id, body, reading.settings))
+    return plan_answer(plan(reading.session, reading.tenant_id, body.job(), reading.settings))
 
 
 @router.get("", response_model=Page[Job])

@@ -51,6 +51,7 @@ class Job(Resource):
     queued_at: datetime
     started_at: datetime | None
     cancelled_at: datetime | None
+    expires_at: datetime | None  # deleted by itself from then on, once it is over
     urls: Urls
 
 
@@ -94,6 +95,7 @@ def job_of(session: Session, row: JobRow, settings: Settings) -> Job:
         queued_at=row.queued_at,
         started_at=row.started_at,
         cancelled_at=row.cancelled_at,
+        expires_at=row.expires_at,
         urls=Urls(self=path, **{part: f"{path}/{part}" for part in parts}),
     )
 

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from service.dependencies import CallerOf, Reading, ServicesOf
 from service.limits.usage import check_room, usage_of
@@ -35,8 +36,14 @@ def limits(reading: Reading, services: ServicesOf, caller: CallerOf) -> Limits:
     return Limits(**(shared | own), tenant=caller.tenant, usage=usage)
 
 
-def room_for_upload(request: Request, services: ServicesOf, caller: CallerOf) -> None:
+async def room_for_upload(request: Request, services: ServicesOf, caller: CallerOf) -> None:
     """Refuses an upload that the tenant has no room for, before its body is read."""
+    if services.settings.limits.of(caller.tenant).stored_bytes is None:
+        return  # without a hop to another thread
     size_bytes = int(request.headers["content-length"])  # admission has seen to that
-    with services.database.reading() as session:
-        check_room(session, caller.tenant_id, services.settings, adding=size_bytes, lock=False)
+
+    def check() -> None:
+        with services.database.reading() as session:
+            check_room(session, caller.tenant_id, services.settings, adding=size_bytes, lock=False)
+
+    await run_in_threadpool(check)

@@ -1,6 +1,7 @@
 """The verbs of models: the only code that changes their rows."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from latentmill.specs import MeasuredExecution, VaeManifest, digest_of
 from service import work
 from service.database import ROW_LOCK, database_now, new_id
 from service.models.tables import ModelRow
-from service.resources import check_name, find, insert, name_taken, refuse_if_needed, stored
+from service.resources import check_name, find_to_delete, insert, name_taken, refuse_if_needed, stored
 from service.work import Claim
 
 SETTLED = frozenset({"ready", "rejected"})
@@ -36,7 +37,12 @@ class ModelInspection:
 
 
 def add(
-    session: Session, tenant_id: str, bundle: Bundle, name: str | None, metadata: dict[str, str]
+    session: Session,
+    tenant_id: str,
+    bundle: Bundle,
+    name: str | None,
+    metadata: dict[str, str],
+    expires_at: datetime | None,
 ) -> tuple[ModelRow, bool]:
     """The model of these bytes under this name, and whether it is inspected anew."""
     request_digest = digest_of({"bundle": bundle.sha256, "name": name})
@@ -47,18 +53,21 @@ def add(
             id=new_id("mdl"), tenant_id=tenant_id, name=name, state="inspecting", warnings=[], metadata_=metadata,
             created_at=database_now(session), request_digest=request_digest, digest=bundle.sha256,
             size_bytes=bundle.size_bytes, filename=bundle.filename, key=bundle.key, executions={},
+            expires_at=expires_at,
         )  # fmt: skip
         if not insert(session, row):
             # Another request won the race since we looked: with the same bytes, or with the name alone.
             row = _same(session, tenant_id, request_digest)
             if row is None:
                 raise name_taken(name)
+            row.keep_until(expires_at)
             return row, False
     elif row.state == "rejected":
         row.state, row.error, row.finished_at = "inspecting", None, None
         row.key, row.filename, row.executions, row.warnings = bundle.key, bundle.filename, {}, []
-        row.metadata_ = metadata
+        row.metadata_, row.expires_at = metadata, expires_at
     else:
+        row.keep_until(expires_at)
         return row, False
     work.add(session, tenant_id=tenant_id, kind="inspect", queue="prompt", subject_id=row.id)
     return row, True
@@ -66,8 +75,7 @@ def add(
 
 def delete(session: Session, tenant_id: str, reference: str) -> tuple[ModelRow, list[str]]:
     """Delete the model; the files to delete once this is committed."""
-    row = find(session, ModelRow, tenant_id, reference)
-    session.refresh(row, with_for_update=ROW_LOCK)
+    row = find_to_delete(session, ModelRow, tenant_id, reference)
     refuse_if_needed(session, ("model", row.id))
     work.cancel_subject(session, subject_id=row.id)
     row.deleted_at = database_now(session)

@@ -1,5 +1,6 @@
 """HTTP of models."""
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -30,6 +31,7 @@ from service.dependencies import (
     Writing,
     writing,
 )
+from service.expiry import end_of, parsed_expiry
 from service.keys.operations import Caller
 from service.limits import check_room
 from service.limits.routes import room_for_upload
@@ -42,7 +44,7 @@ from service.watching import states_of
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 STATES = states_of(ModelRow)
-FILES, FIELDS = frozenset({"file"}), frozenset({"metadata", "name"})
+FILES, FIELDS = frozenset({"file"}), frozenset({"expires_at", "expires_in", "metadata", "name"})
 
 
 class Model(Resource):
@@ -51,6 +53,7 @@ class Model(Resource):
     digest: str
     filename: str
     bytes: int
+    expires_at: datetime | None  # deleted by itself from then on, once nothing at work needs it
     manifest: VaeManifest | None
     executions: dict[str, MeasuredExecution]
 
@@ -62,6 +65,7 @@ def model_of(row: ModelRow) -> Model:
         digest=row.digest,
         filename=row.filename,
         bytes=row.size_bytes,
+        expires_at=row.expires_at,
         manifest=operations.manifest_of(row) if row.manifest is not None else None,
         executions=operations.executions_of(row),
     )
@@ -89,19 +93,22 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
     """The answer, and whether the uploaded file is now the model's."""
     name = parsed_name(upload.fields.get("name"))
     metadata = parsed_metadata(upload.fields.get("metadata"))
+    expiry = parsed_expiry(upload.fields)
     file = upload.files["file"]
     bundle = operations.Bundle(file.key, file.filename, file.size_bytes, file.sha256)
-    kept = False
+    kept, keep = False, services.settings.limits.of(caller.tenant).keep_uploads_seconds
     with writing(services, caller, idempotency_key) as transaction:
 
         def make() -> Answer:
             nonlocal kept
-            row, kept = operations.add(transaction.session, caller.tenant_id, bundle, name, metadata)
+            session = transaction.session
+            end = end_of(session, expiry, default_seconds=keep)
+            row, kept = operations.add(session, caller.tenant_id, bundle, name, metadata, end)
             if kept:
-                check_room(transaction.session, caller.tenant_id, services.settings)
+                check_room(session, caller.tenant_id, services.settings)
             return created(model_of(row), path=f"/v1/models/{row.id}", new=kept)
 
-        body: dict[str, Any] = {"file": file.sha256, "name": name, "metadata": metadata}
+        body: dict[str, Any] = {"file": file.sha256, "name": name, "metadata": metadata, **expiry.given()}
         answer = transaction.once("models", body, make)
     return answer, kept
 

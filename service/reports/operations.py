@@ -19,7 +19,7 @@ from service.reports.planning import plan
 from service.reports.resolution import name_datasets, name_fits
 from service.reports.sources import ReportWork, sources_of
 from service.reports.tables import ReportRow
-from service.resources import check_name, find, insert, name_taken, refuse_if_needed, stored
+from service.resources import check_name, find_to_delete, insert, name_taken, refuse_if_needed, stored
 from service.work import Claim, needs
 
 STRATEGY: TypeAdapter[Strategy] = TypeAdapter(Strategy)
@@ -72,8 +72,7 @@ def start(session: Session, report_id: str) -> None:
 
 def delete(session: Session, tenant_id: str, reference: str) -> tuple[ReportRow, list[str]]:
     """Delete the report, not its fits; the files to delete once this is committed."""
-    row = find(session, ReportRow, tenant_id, reference)
-    session.refresh(row, with_for_update=ROW_LOCK)
+    row = find_to_delete(session, ReportRow, tenant_id, reference)
     refuse_if_needed(session, ("report", row.id))
     work.cancel_subject(session, subject_id=row.id)
     needs.forget(session, ("report", row.id))

@@ -2,8 +2,8 @@
 
 from typing import Literal, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Select, and_, delete, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, select, tuple_, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.work.tables import NeedRow
 from service.work.upsert import upsert
@@ -86,6 +86,12 @@ def end(session: Session, dependent: Named) -> None:
 def forget(session: Session, dependent: Named) -> None:
     """`dependent` is deleted: it needs nothing any more."""
     session.execute(delete(NeedRow).where(_is_dependent(dependent)))
+
+
+def is_in_use(kind: ResourceKind, resource_id: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """That a live fit, report or job needs it; an encoding needs what it needs for those."""
+    live = NeedRow.live.is_(True) & (NeedRow.dependent_kind != "encoding")
+    return exists().where(NeedRow.needed_kind == kind, NeedRow.needed_id == resource_id, live)
 
 
 def _is_dependent(dependent: Named) -> ColumnElement[bool]:

@@ -29,6 +29,7 @@ VERBS = [
     *(f"jobs {verb}" for verb in ("list", "show", "watch", "cancel", "retry", "delete")),
     "download",
     "verify",
+    "limits",
     "export",
     "api",
     "worker",
