@@ -1,13 +1,13 @@
 """The service's processes by name: `python -m service api | beat | migrate | keys`."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from latentmill.errors import LatentmillError
+from service import logs
 from service.database import open_database
 from service.keys import operations as keys
 from service.keys.pepper import pepper_of
@@ -17,8 +17,6 @@ from service.settings import Settings
 def main(arguments: list[str] | None = None) -> int:
     """Run the named process; the exit status."""
     asked = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         settings = Settings()
     except ValidationError as error:
@@ -26,10 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
             name = "__".join(str(part) for part in wrong["loc"]).upper()
             sys.stderr.write(f"LATENTMILL_{name}: {wrong['msg']}\n")
         return 2
+    logs.configure(settings, process=asked.run.__name__.strip("_"))
     try:
         asked.run(asked, settings)
     except LatentmillError as error:
-        sys.stderr.write(f"{error.detail}\n")
+        sys.stderr.write(f"{logs.redacted(error.detail, logs.secrets_in(settings))}\n")
         return 1
     return 0
 
@@ -74,6 +73,7 @@ def _api(asked: argparse.Namespace, settings: Settings) -> None:
         port=settings.api.port if asked.port is None else asked.port,
         log_config=None,
         access_log=False,
+        server_header=False,
         timeout_graceful_shutdown=10,
     )
 

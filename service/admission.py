@@ -5,6 +5,7 @@ All of it is decided from the headers, so that nothing is read of a body that wi
 
 import logging
 import re
+import time
 from collections.abc import Mapping
 
 from starlette.concurrency import run_in_threadpool
@@ -14,17 +15,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from latentmill.errors import BodyTooLarge, Internal, InvalidRequest, LatentmillError, LengthRequired, NotAuthenticated
 from service.database import Database, new_id
+from service.headers import protect
 from service.keys.operations import Caller, authenticate
 from service.limits.rates import RequestRates
+from service.logs import about
 from service.problems import problem_response
 from service.settings import LimitSettings
 from service.storage import Storage
 
 log = logging.getLogger("latentmill.service")
+access_log = logging.getLogger("latentmill.http")
 
 KEYED = "/v1/"
 UPLOADS = frozenset({"/v1/models", "/v1/datasets"})
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+PROBES = frozenset({"/healthz", "/readyz"})  # asked every few seconds by what watches the service
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -50,10 +55,19 @@ class Admission:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         answer = _Answer(send, request_id)
+        began = time.monotonic()
+        with about(request_id=request_id):
+            try:
+                await self._admit(scope, receive, answer, headers)
+            finally:
+                _note(scope, answer, seconds=time.monotonic() - began)
+
+    async def _admit(self, scope: Scope, receive: Receive, answer: "_Answer", headers: Headers) -> None:
+        request_id = scope["state"]["request_id"]
         try:
             caller = None
             if scope["path"].startswith(KEYED):
-                state["caller"] = caller = await run_in_threadpool(self._caller, headers)
+                scope["state"]["caller"] = caller = await run_in_threadpool(self._caller, headers)
                 answer.headers |= (taken := self._rates.take(caller)).headers
                 taken.check()
             self._check_size(scope, headers, caller)
@@ -63,16 +77,17 @@ class Admission:
             # The body is not read, so the connection cannot be used again.
             await problem_response(error, request_id, {"Connection": "close"})(scope, receive, answer)
             return
-        try:
-            await self._app(scope, receive, answer)
-        except ClientDisconnect:
-            log.info("%s: the client went away", request_id)
-        except Exception:
-            # The boundary of the service: a defect is logged with the id that the user is shown.
-            log.exception("%s: %s %s", request_id, scope["method"], scope["path"])
-            if answer.started:
-                raise
-            await problem_response(Internal(), request_id)(scope, receive, answer)
+        with about(tenant=caller.tenant_id if caller is not None else None):
+            try:
+                await self._app(scope, receive, answer)
+            except ClientDisconnect:
+                log.info("the client went away")
+            except Exception:
+                # The boundary of the service: a defect is logged with the id that the user is shown.
+                log.exception("%s %s", scope["method"], scope["path"])
+                if answer.status is not None:
+                    raise
+                await problem_response(Internal(), request_id)(scope, receive, answer)
 
     def _caller(self, headers: Mapping[str, str]) -> Caller:
         scheme, _, key = headers.get("authorization", "").partition(" ")
@@ -100,18 +115,33 @@ class Admission:
 
 
 class _Answer:
-    """`send` that adds the headers of every answer, and knows whether it has begun."""
+    """`send` that adds the headers of every answer, and knows its status once it has begun."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self.headers = {"X-Request-Id": request_id}
-        self.started = False
+        self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
-            MutableHeaders(scope=message).update(self.headers)
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers.update(self.headers)
+            protect(headers)
         await self._send(message)
+
+
+def _note(scope: Scope, answer: _Answer, *, seconds: float) -> None:
+    """One line for each request, in the words of the route, so that lines can be counted by it."""
+    route = scope.get("route")
+    path: str = route.path if route is not None else "(no route)"
+    caller: Caller | None = scope["state"].get("caller")
+    milliseconds = round(seconds * 1000, 1)
+    fields = {"method": scope["method"], "route": path, "status": answer.status, "milliseconds": milliseconds}
+    whose = {"tenant": caller.tenant_id, "key": caller.key_id} if caller is not None else {}
+    with about(**whose):
+        level = logging.DEBUG if path in PROBES else logging.INFO
+        access_log.log(level, "%s %s %s in %s ms", *fields.values(), extra={"fields": fields})
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

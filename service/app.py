@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.responses import HTMLResponse, Response
 
 import latentmill
 from latentmill.errors import Problem
@@ -16,6 +18,7 @@ from service.database import Database
 from service.datasets.routes import router as datasets
 from service.dependencies import Services
 from service.fits.routes import router as fits
+from service.headers import policy_of_docs
 from service.jobs.routes import router as jobs
 from service.jobs.shard_routes import router as shards
 from service.keys.pepper import pepper_of
@@ -57,6 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=_operation_id,
         responses={422: PROBLEM, "4XX": PROBLEM, "5XX": PROBLEM},
         redirect_slashes=False,
+        docs_url=None,  # ours, with a policy for what it loads
+        redoc_url=None,
     )
     app.state.services = services
     app.add_middleware(
@@ -67,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     app.include_router(router_of_what_is_to_come())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.get("/docs", include_in_schema=False)(_docs)
     return app
 
 
@@ -83,6 +89,13 @@ def make_services(settings: Settings) -> Services:
         watcher=Watcher(database),
         pepper=pepper_of(settings),
     )
+
+
+def _docs() -> Response:
+    """The API for people to read and to try."""
+    page = get_swagger_ui_html(openapi_url="/openapi.json", title="Latentmill", oauth2_redirect_url=None)
+    text = bytes(page.body).decode()
+    return HTMLResponse(text, headers={"Content-Security-Policy": policy_of_docs(text)})
 
 
 def _operation_id(route: APIRoute) -> str:

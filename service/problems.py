@@ -1,5 +1,6 @@
 """Every error as problem+json, whoever raised it."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,20 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from latentmill.errors import FieldError, InvalidRequest, LatentmillError, MethodNotAllowed, NotAuthenticated, NotFound
+from latentmill.errors import (
+    FieldError,
+    Internal,
+    InvalidRequest,
+    LatentmillError,
+    MethodNotAllowed,
+    NotAuthenticated,
+    NotFound,
+    NotYet,
+)
 from latentmill.problem import pointer_step
 from latentmill.specs.requests import NAME_RULE
+
+log = logging.getLogger("latentmill.service")
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 50
@@ -22,6 +34,8 @@ def problem_response(
     error: LatentmillError, request_id: str | None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """`error` on the wire."""
+    if error.status >= 500 and not isinstance(error, Internal | NotYet):  # a defect has been logged with its traceback
+        log.warning("%s: %s", error.code, error.detail)
     sent = dict(headers or {})
     if isinstance(error, NotAuthenticated):
         sent.setdefault("WWW-Authenticate", "Bearer")

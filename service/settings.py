@@ -45,6 +45,11 @@ class ApiSettings(Group):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8321
 
 
+class LogSettings(Group):
+    format: Literal["text", "json"] = "text"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
 class WorkSettings(Group):
     """How work items are leased, watched and published."""
 
@@ -185,6 +190,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = BrokerSettings()
     storage: StorageSettings = StorageSettings()
     api: ApiSettings = ApiSettings()
+    log: LogSettings = LogSettings()
     work: WorkSettings = WorkSettings()
     time_limits: TimeLimitSettings = TimeLimitSettings()
     worker: WorkerSettings = WorkerSettings()

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from latentmill.errors import DatabaseFault, LatentmillError
+from service import logs
 from service.database import Database
 from service.settings import Settings
 from service.work.workers import announce, depart
@@ -38,6 +39,7 @@ def main() -> int:
         sys.stderr.write(f"{error.detail}\n")
         return 1
     name = arguments.name or f"{arguments.role}@{socket.gethostname()}-{os.getpid()}"
+    logs.configure(settings, process=name)
     slots = settings.worker.slots if arguments.role == "compute" else 1
     queues = ["compute", f"compute.{device}"] if arguments.role == "compute" else ["prompt"]
     app = create_worker(settings, name=name, device=device, takes_uploads=arguments.role == "prompt")

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import billiard
 from celery import Celery, current_app, signals
+from celery.app.log import Logging
 from celery.apps.worker import Worker
 from celery.loaders.app import AppLoader
 
+from service import logs
 from service.queue import celery_config
 from service.settings import Settings
 
@@ -31,8 +33,18 @@ class Loader(AppLoader):  # type: ignore[misc]
         return importlib.import_module(module, package)
 
 
+class Logs(Logging):  # type: ignore[misc]
+    """Our log lines in place of Celery's, in the worker and in each of its children."""
+
+    def setup_logging_subsystem(self, *_: Any, **__: Any) -> bool:
+        logs.configure(self.app.settings, process=self.app.conf["latentmill_worker"])
+        return True
+
+
 class WorkerApp(Celery):  # type: ignore[misc]
     """A Celery app whose configuration carries the settings: a spawned child is given nothing else."""
+
+    log_cls = Logs
 
     @cached_property
     def settings(self) -> Settings:

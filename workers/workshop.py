@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -18,6 +19,7 @@ from latentmill.errors import DatabaseFault, Internal, LatentmillError, OutOfMem
 from latentmill.specs import Execution
 from service.database import Database
 from service.jobs.sources import FitSource
+from service.logs import about
 from service.outcomes import Outcomes
 from service.queue import Queue
 from service.settings import Settings
@@ -78,9 +80,12 @@ class Workshop:
             if claimed is None:
                 log.info("%s: nothing to claim", item_id)  # a second or a late message
                 return
-            log.info("%s %s (%s, fence %d)", claimed.kind, claimed.subject_id, claimed.item_id, claimed.fence)
             self.database = self._everyones.on_behalf_of(claimed.tenant_id, claimed.request_id)
-            self._attempt(claimed)
+            with about(request_id=claimed.request_id, tenant=claimed.tenant_id, item=claimed.item_id):
+                log.info("%s %s (fence %d)", claimed.kind, claimed.subject_id, claimed.fence)
+                began = time.monotonic()
+                self._attempt(claimed)
+                log.info("%s %s: %.2f s", claimed.kind, claimed.subject_id, time.monotonic() - began)
         except FenceLost as lost:
             log.warning("%s", lost)
         except DatabaseFault as fault:

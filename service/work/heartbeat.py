@@ -1,5 +1,6 @@
 """The heartbeat of a claim: one thread that renews the lease and listens for a request to stop."""
 
+import contextvars
 import logging
 import math
 import threading
@@ -42,7 +43,12 @@ class Heartbeat:
         self._ending = threading.Event()
         self._stop_requested = threading.Event()
         self._fence_lost = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{claim.item_id}", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,  # its log lines are about the same item
+            args=(self._run,),
+            name=f"heartbeat-{claim.item_id}",
+            daemon=True,
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -23,7 +23,8 @@ SHORT = {  # seconds: what a killed process held is taken back soon
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(data_dir=tmp_path_factory.mktemp("stack"), port=0, environment=SHORT) as running:
+    environment = {**SHORT, "LATENTMILL_LOG__FORMAT": "json"}
+    with Stack(data_dir=tmp_path_factory.mktemp("stack"), port=0, environment=environment) as running:
         yield running
 
 

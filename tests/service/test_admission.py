@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from service.logs import TextLines
 from service.settings import BrokerSettings
 from tests.service.conftest import serving
 
@@ -125,6 +126,7 @@ def test_the_request_id_is_the_callers_or_a_new_one(client):
 
 def test_a_defect_is_internal_with_an_id_that_the_log_has_too(server, tmp_path, caplog):
     # Two apps of one process share the connections to one broker, and the first to end closes them.
+    caplog.handler.setFormatter(TextLines())
     nowhere = BrokerSettings(url=f"redis+socket://{tmp_path}/no-broker")
     elsewhere = server.services.settings.model_copy(update={"broker": nowhere})
     with serving(elsewhere) as broken:
