@@ -1,6 +1,5 @@
 """What leaves the service: resources, pages and their headers."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -114,11 +113,3 @@ def parsed_metadata(text: str | None) -> dict[str, str]:
             "metadata is a JSON object of at most 16 strings, names up to 64 and values up to 512 characters.",
             pointer="/metadata",
         ) from error
-
-
-def multipart_body(files: Iterable[str], fields: Iterable[str]) -> dict[str, Any]:
-    """The OpenAPI description of an upload."""
-    parts = {name: {"type": "string", "format": "binary"} for name in sorted(files)}
-    parts |= {name: {"type": "string"} for name in sorted(fields)}
-    schema = {"type": "object", "required": ["file"], "properties": parts}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

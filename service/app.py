@@ -6,12 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, Response
 
 import latentmill
-from latentmill.errors import Problem
 from service import health, problems
 from service.admission import Admission
 from service.database import Database
@@ -24,6 +22,7 @@ from service.jobs.shard_routes import router as shards
 from service.keys.pepper import pepper_of
 from service.limits.routes import router as limits
 from service.models.routes import router as models
+from service.openapi import document
 from service.outcomes import Outcomes
 from service.previews.routes import router as previews
 from service.queue import Queue
@@ -33,11 +32,6 @@ from service.storage import open_storage
 from service.to_come import router_of_what_is_to_come
 from service.watching import Watcher
 from service.work.publisher import Publisher
-
-PROBLEM = {
-    "description": "A problem (RFC 9457).",
-    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -58,7 +52,6 @@ def create_app(settings: Settings) -> FastAPI:
         version=latentmill.__version__,
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
-        responses={422: PROBLEM, "4XX": PROBLEM, "5XX": PROBLEM},
         redirect_slashes=False,
         docs_url=None,  # ours, with a policy for what it loads
         redoc_url=None,
@@ -71,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (health.router, limits, models, datasets, fits, reports, jobs, shards, previews):
         app.include_router(router)
     app.include_router(router_of_what_is_to_come())
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, settings)  # type: ignore[method-assign]
     app.get("/docs", include_in_schema=False)(_docs)
     return app
 
@@ -102,15 +95,7 @@ def _operation_id(route: APIRoute) -> str:
     return f"{route.name}_head" if "HEAD" in (route.methods or ()) else route.name
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the problem as the one body of errors."""
+def _openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= problem.pop("$defs", {})
-        schemas["Problem"] = problem
-        app.openapi_schema = document
+        app.openapi_schema = document(app, settings.limits)
     return app.openapi_schema

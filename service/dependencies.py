@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 from latentmill.errors import LimitExceeded
 from service.answers import Answer
 from service.database import Database
-from service.idempotency.operations import once
+from service.idempotency.operations import LONGEST_KEY, once
 from service.keys.operations import Caller
+from service.openapi import BOUND
 from service.outcomes import Outcomes
 from service.queue import Queue
+from service.resources import CURSOR
 from service.settings import Settings
 from service.storage import Storage
 from service.waiting import Waiting, checked_wait
@@ -87,15 +89,26 @@ async def caller_of(request: Request, _key: Annotated[Any, Security(BEARER)] = N
 ServicesOf = Annotated[Services, Depends(services_of)]
 CallerOf = Annotated[Caller, Depends(caller_of)]
 IdempotencyKey = Annotated[
-    str | None, Header(alias="Idempotency-Key", description="The same key and body again give the same answer.")
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=LONGEST_KEY,
+        description="The same key and body again give the same answer.",
+    ),
+]
+Wait = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds to wait until it has settled.",
+        json_schema_extra={BOUND: "wait_seconds"},
+    ),
 ]
 
 
-async def waiting_of(
-    request: Request,
-    services: ServicesOf,
-    wait: Annotated[float | None, Query(ge=0, description="Seconds to wait until it has settled.")] = None,
-) -> Waiting:
+async def waiting_of(request: Request, services: ServicesOf, wait: Wait = None) -> Waiting:
     """How long this request waits; LimitExceeded when that is too long."""
     return Waiting(request, services.watcher, checked_wait(wait, services.settings.limits.wait_seconds))
 
@@ -111,8 +124,13 @@ def writing(services: Services, caller: Caller, idempotency_key: str | None) -> 
     services.publisher.nudge()
 
 
-def _writing(services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None) -> Iterator[Transaction]:
+def _creating(services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None) -> Iterator[Transaction]:
     with writing(services, caller, idempotency_key) as transaction:
+        yield transaction
+
+
+def _writing(services: ServicesOf, caller: CallerOf) -> Iterator[Transaction]:
+    with writing(services, caller, None) as transaction:
         yield transaction
 
 
@@ -122,6 +140,7 @@ def _reading(services: ServicesOf, caller: CallerOf) -> Iterator[Transaction]:
 
 
 # scope="function": otherwise the answer leaves before the commit, and a failing commit has already been a success.
+Creating = Annotated[Transaction, Depends(_creating, scope="function")]  # with an idempotency key
 Writing = Annotated[Transaction, Depends(_writing, scope="function")]
 Reading = Annotated[Transaction, Depends(_reading, scope="function")]
 
@@ -136,8 +155,10 @@ class PageQuery:
 
 async def page_query(
     services: ServicesOf,
-    limit: Annotated[int, Query(ge=1, description="Items of a page.")] = 50,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, description="Items of a page.", json_schema_extra={BOUND: "page_rows"})] = 50,
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"pattern": CURSOR})
+    ] = None,
 ) -> PageQuery:
     """The page that is asked for; LimitExceeded when it is too large."""
     if limit > (most := services.settings.limits.page_rows):

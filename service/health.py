@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from latentmill.errors import LatentmillError, StorageFull, Unavailable
-from service import migrate
+from service import migrate, openapi
 from service.dependencies import Services, ServicesOf
 from service.work.workers import live_workers
 
@@ -24,13 +24,17 @@ class Readiness(BaseModel):
     failing: dict[str, str]
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=openapi.problems(keyed=False))
 def health() -> dict[str, str]:
     """The process lives."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", response_model=Readiness)
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={503: openapi.answer("Not ready.", Readiness), **openapi.problems(keyed=False)},
+)
 def readiness(services: ServicesOf) -> Response:
     """200 when database, migrations and storage are in order. A full disk, a broker or workers away degrade it."""
     embedded = services.settings.broker.url.startswith(EMBEDDED_BROKER)

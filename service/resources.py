@@ -27,6 +27,7 @@ from service.work import WorkItemRow, needs
 
 UNDELETED = text("deleted_at IS NULL")
 EXPIRING = text("expires_at IS NOT NULL AND deleted_at IS NULL")
+CURSOR = "^[A-Za-z0-9_-]*$"
 UNUSABLE = frozenset({"rejected", "failed"})
 
 

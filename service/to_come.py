@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from fastapi import APIRouter
 
-from latentmill.errors import NotFound, NotYet
+from latentmill.errors import Gone, NotFound, NotYet
+from service import openapi
 from service.dependencies import Reading
 from service.jobs.tables import JobRow
 from service.resources import find
@@ -20,8 +21,8 @@ KEYLESS = {("GET", "/metrics"): "Metrics"}
 def router_of_what_is_to_come() -> APIRouter:
     """One route for each of them."""
     router = APIRouter(tags=["to come"])
-    responses: dict[int | str, dict[str, Any]] = {501: {"description": "Not part of this release."}}
-    for routes, make in ((OF_A_JOB, _refusal_of_job), (KEYLESS, _refusal)):
+    of_a_job, keyless = openapi.problems(NotYet, Gone), openapi.problems(NotYet, keyed=False)
+    for routes, make, responses in ((OF_A_JOB, _refusal_of_job, of_a_job), (KEYLESS, _refusal, keyless)):
         for (method, path), what in routes.items():
             name = f"{method.lower()}{path.replace('/v1', '').replace('/', '_').replace('{', '').replace('}', '')}"
             router.add_api_route(

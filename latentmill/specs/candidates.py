@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StrictBool, Tag
 
 from latentmill.specs.families import Empirical, Family, Flow, Gaussian, Mixture
 from latentmill.specs.spec import Spec
@@ -27,7 +27,7 @@ class FittedCandidate(Spec):
     """A density that is fitted for the report; `by_label` fits one for each label."""
 
     family: Family
-    by_label: bool = False
+    by_label: StrictBool = False
 
 
 def _meant(value: Any) -> str | None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from latentmill.specs.spec import Integer, Spec
+from latentmill.specs.spec import Numeric, Spec
 
 BATCH_GRID = 64  # batches are multiples of this many rows: below it kernels change shape, and with it bits
 
@@ -35,4 +35,4 @@ class ExecutionRequest(Spec):
     """What a job may ask of its execution; what it leaves out is chosen from the model's measurements."""
 
     device: Literal["cpu", "cuda"] | None = None
-    batch_rows: Annotated[Integer, Field(ge=BATCH_GRID, le=65_536, multiple_of=BATCH_GRID)] | None = None
+    batch_rows: Annotated[int, Field(ge=BATCH_GRID, le=65_536, multiple_of=BATCH_GRID), Numeric] | None = None

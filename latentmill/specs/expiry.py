@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
-from latentmill.specs.spec import Number, Spec
+from latentmill.specs.spec import Numeric, Spec
 
 LONGEST_KEPT_SECONDS = 100 * 366 * 86_400
 LAST_YEAR = 9990  # a time in it can be moved to any zone
@@ -33,7 +33,11 @@ class Expiry(Spec):
 
     expires_at: Instant | None = None
     expires_in: (
-        Annotated[Number, Field(gt=0, le=LONGEST_KEPT_SECONDS, allow_inf_nan=False, description="Seconds from now.")]
+        Annotated[
+            float,
+            Field(gt=0, le=LONGEST_KEPT_SECONDS, allow_inf_nan=False, description="Seconds from now."),
+            Numeric,
+        ]
         | None
     ) = None
 

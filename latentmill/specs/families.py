@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from latentmill.specs.spec import Integer, Number, Spec
+from latentmill.specs.spec import Numeric, Spec
 
 Covariance = Literal["full", "diagonal"]
 
@@ -20,7 +20,7 @@ class Mixture(Spec):
     """A mixture of Gaussians by EM; `auto` lets tune rows choose the number of components."""
 
     kind: Literal["mixture"] = "mixture"
-    components: Annotated[Integer, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    components: Annotated[int, Field(ge=1, le=1024), Numeric] | Literal["auto"] = "auto"
     covariance: Covariance = "full"
 
 
@@ -28,17 +28,17 @@ class Empirical(Spec):
     """The aggregate posterior itself: one component per encoded row; `bandwidth` scales their std."""
 
     kind: Literal["empirical"] = "empirical"
-    components: Annotated[Integer, Field(ge=1)] | Literal["all"] = "all"
-    bandwidth: Annotated[Number, Field(gt=0, le=10)] = 1.0
+    components: Annotated[int, Field(ge=1), Numeric] | Literal["all"] = "all"
+    bandwidth: Annotated[float, Field(gt=0, le=10), Numeric] = 1.0
 
 
 class Flow(Spec):
     """A neural spline flow."""
 
     kind: Literal["flow"] = "flow"
-    transforms: Annotated[Integer, Field(ge=1, le=16)] = 4
-    hidden: Annotated[Integer, Field(ge=8, le=1024)] = 64
-    epochs: Annotated[Integer, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
+    transforms: Annotated[int, Field(ge=1, le=16), Numeric] = 4
+    hidden: Annotated[int, Field(ge=8, le=1024), Numeric] = 64
+    epochs: Annotated[int, Field(ge=1, le=10_000), Numeric] | Literal["auto"] = "auto"
 
 
 Family = Annotated[Gaussian | Mixture | Empirical | Flow, Field(discriminator="kind")]

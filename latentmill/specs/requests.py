@@ -2,18 +2,19 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from latentmill.specs.candidates import Candidates
 from latentmill.specs.execution import ExecutionRequest
 from latentmill.specs.expiry import Expiry
 from latentmill.specs.families import Family
-from latentmill.specs.spec import MAX_SEED, Integer, Number, Spec
+from latentmill.specs.spec import MAX_SEED, Numeric, Spec
 from latentmill.specs.strategies import Reference, Strategy
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f/]+$")]
 NAME_RULE = "A name has 1 to 128 characters, without slashes and control characters."
-Seed = Annotated[Integer, Field(ge=0, le=MAX_SEED)]
+HoldoutFraction = Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False), Numeric]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), Numeric]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
 ]
@@ -29,8 +30,8 @@ class FitRequest(Spec):
     model: Reference
     dataset: Reference
     family: Family
-    by_label: bool = False
-    holdout: Annotated[Number, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.1
+    by_label: StrictBool = False
+    holdout: HoldoutFraction = 0.1
     seed: Seed = 0
     name: Name | None = None
     metadata: Metadata = {}
@@ -52,9 +53,14 @@ class ReportRequest(Spec):
     dataset: Reference
     reference: Reference | None = None
     candidates: Candidates = "default"
-    rows: Annotated[Integer, Field(ge=20, le=50_000)] = 2000
+    rows: Annotated[int, Field(ge=20, le=50_000), Numeric] = 2000
     seed: Seed = 0
-    holdout: Annotated[Number, Field(ge=0, le=0.5, allow_inf_nan=False), AfterValidator(_some_held_out)] = 0.1
+    holdout: Annotated[
+        float,
+        Field(ge=0, le=0.5, allow_inf_nan=False, json_schema_extra={"exclusiveMinimum": 0}),
+        Numeric,
+        AfterValidator(_some_held_out),
+    ] = 0.1
     name: Name | None = None
     metadata: Metadata = {}
 
@@ -64,14 +70,14 @@ class JobRequest(Spec):
 
     model: Reference
     strategy: Strategy
-    rows: Annotated[Integer, Field(ge=1, le=10**12)]
+    rows: Annotated[int, Field(ge=1, le=10**12), Numeric]
     seed: Seed | None = None
     format: Format | None = None
-    shard_rows: Annotated[Integer, Field(ge=1)] | None = None
+    shard_rows: Annotated[int, Field(ge=1), Numeric] | None = None
     output: Literal["mean", "sample"] = "mean"
-    include_latents: bool = False
+    include_latents: StrictBool = False
     execution: ExecutionRequest | None = None
-    priority: Annotated[Integer, Field(ge=0, le=9)] = 5
+    priority: Annotated[int, Field(ge=0, le=9), Numeric] = 5
     name: Name | None = None
     metadata: Metadata = {}
 
@@ -93,14 +99,15 @@ class PreviewRequest(Spec):
 
     model: Reference | None = None
     strategy: Strategy | None = None
-    rows: Annotated[Integer, Field(ge=1, le=MAX_PREVIEW_ROWS)] | None = None
+    rows: Annotated[int, Field(ge=1, le=MAX_PREVIEW_ROWS), Numeric] | None = None
     seed: Seed | None = None
     indices: (
         Annotated[
-            tuple[Annotated[Integer, Field(ge=0, lt=10**12)], ...], Field(min_length=1, max_length=MAX_PREVIEW_ROWS)
+            tuple[Annotated[int, Field(ge=0, lt=10**12), Numeric], ...],
+            Field(min_length=1, max_length=MAX_PREVIEW_ROWS),
         ]
         | None
     ) = None
     job: Reference | None = None
     output: Literal["mean", "sample"] | None = None
-    include_latents: bool = False
+    include_latents: StrictBool = False

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler
 
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
 
@@ -15,9 +15,9 @@ def _number(value: Any) -> Any:
     return value
 
 
-# Pydantic would read "7" as 7 and true as 1: what is no number is refused instead.
-Integer = Annotated[int, BeforeValidator(_number)]
-Number = Annotated[float, BeforeValidator(_number)]
+# Pydantic would read "7" as 7 and true as 1: what is no number is refused instead. It stands after the bounds, which
+# would otherwise be of this validator and not of the number, and so not in the JSON schema.
+Numeric = BeforeValidator(_number)
 
 
 class Spec(BaseModel):
@@ -30,6 +30,15 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     version: ClassVar[int] = 1
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """With `kind` required: a union goes by it, whatever default it has in Python."""
+        reference = handler(schema)
+        described = handler.resolve_ref_schema(reference)
+        if "kind" in cls.model_fields:
+            described["required"] = ["kind", *described.get("required", [])]
+        return reference
 
     def canonical(self) -> dict[str, Any]:
         """The spec as JSON types, defaults included."""

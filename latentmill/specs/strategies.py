@@ -5,17 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from latentmill.specs.spec import MAX_SEED, Integer, Number, Spec
+from latentmill.specs.spec import MAX_SEED, Numeric, Spec
 
-Temperature = Annotated[Number, Field(gt=0, le=2, allow_inf_nan=False)]
-RowNumber = Annotated[Integer, Field(ge=0, le=MAX_SEED)]  # of a dataset, counted from 0
+Temperature = Annotated[float, Field(gt=0, le=2, allow_inf_nan=False), Numeric]
+RowNumber = Annotated[int, Field(ge=0, le=MAX_SEED), Numeric]  # of a dataset, counted from 0
 Reference = Annotated[str, Field(min_length=1, max_length=128)]  # an id, or a unique name
 
 
 class LabelCounts(Spec):
     """So many rows of each label; they must add up to the job's rows."""
 
-    counts: dict[str, Annotated[Integer, Field(ge=0)]]
+    counts: dict[str, Annotated[int, Field(ge=0), Numeric]]
 
 
 LabelChoice = LabelCounts | Literal["balanced", "as_fitted"]
@@ -39,7 +39,7 @@ class Aggregate(Spec):
 
 
 class SelectRows(Spec):
-    rows: Annotated[tuple[Annotated[Integer, Field(ge=0)], ...], Field(min_length=1, max_length=10_000)]
+    rows: Annotated[tuple[Annotated[int, Field(ge=0), Numeric], ...], Field(min_length=1, max_length=10_000)]
 
 
 def _class_name(value: Any) -> Any:
@@ -69,7 +69,7 @@ class Posterior(Spec):
     kind: Literal["posterior"] = "posterior"
     dataset: Reference
     select: Selection = "all"
-    temperature: Annotated[Number, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), Numeric] = 1.0
     labels: LabelChoice | None = None
 
 
@@ -90,7 +90,7 @@ class Interpolate(Spec):
     kind: Literal["interpolate"] = "interpolate"
     dataset: Reference
     pairs: Annotated[tuple[tuple[RowNumber, RowNumber], ...], Field(min_length=1, max_length=10_000)]
-    steps: Annotated[Integer, Field(ge=2, le=10_000)]
+    steps: Annotated[int, Field(ge=2, le=10_000), Numeric]
     path: Literal["linear", "spherical"] = "linear"
     labels: LabelChoice | None = None
 

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from latentmill.errors import InvalidRequest, NotYet
+from latentmill.errors import InUse, InvalidRequest, LimitExceeded, NotYet, StorageFault, StorageFull, UnsupportedMedia
+from service import openapi
 from service.answers import (
     Answer,
     Deleted,
     Page,
     Resource,
     created,
-    multipart_body,
     page_of,
     parsed_metadata,
     parsed_name,
@@ -50,6 +50,22 @@ FILES, FIELDS = (
     frozenset({"expires_at", "expires_in", "kind", "label_column", "metadata", "model", "name"}),
 )
 LABEL_COLUMN_CHARACTERS = 128
+BODY = openapi.multipart(
+    {
+        "kind": {"enum": ["rows", "latents"], "default": "rows"},
+        "label_column": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": LABEL_COLUMN_CHARACTERS,
+            "pattern": r"^[^\x00]+$",
+        },
+        "labels": {**openapi.FILE, "description": "Not beside `label_column`."},
+        **openapi.EXPIRY_PARTS,
+        "metadata": openapi.METADATA_PART,
+        "model": {"type": "string", "description": "Not part of this release: 501."},
+        "name": openapi.NAME_PART,
+    },
+)
 
 
 class Dataset(Resource):
@@ -88,8 +104,12 @@ def dataset_of(row: DatasetRow) -> Dataset:
     "",
     status_code=202,
     response_model=Dataset,
-    openapi_extra=multipart_body(FILES, FIELDS),
+    openapi_extra=BODY,
     dependencies=[Depends(room_for_upload)],
+    responses={
+        **openapi.begun(Dataset, twice="The same bytes with the same options are here already."),
+        **openapi.problems(*openapi.CREATING, UnsupportedMedia, NotYet, StorageFault, StorageFull),
+    },
 )
 async def add_dataset(
     request: Request, services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None
@@ -154,14 +174,18 @@ def _file(file: ReceivedFile) -> operations.DatasetFile:
     return operations.DatasetFile(file.key, file.filename, file.size_bytes, file.sha256)
 
 
-@router.get("", response_model=Page[Dataset])
+@router.get("", response_model=Page[Dataset], responses=openapi.problems(InvalidRequest, LimitExceeded))
 def list_datasets(reading: Reading, asked: PageOf) -> Page[Dataset]:
     """The datasets, newest first."""
     rows, cursor = page(reading.session, DatasetRow, reading.tenant_id, limit=asked.limit, cursor=asked.cursor)
     return page_of([dataset_of(row) for row in rows], cursor)
 
 
-@router.get("/{dataset}", response_model=Dataset)
+@router.get(
+    "/{dataset}",
+    response_model=Dataset,
+    responses=openapi.problems(*openapi.NAMED, InvalidRequest, LimitExceeded),
+)
 async def show_dataset(dataset: str, services: ServicesOf, caller: CallerOf, waiting: WaitingOf) -> Dataset:
     """One dataset by id or name; with `wait` once it is ready or rejected."""
 
@@ -173,7 +197,9 @@ async def show_dataset(dataset: str, services: ServicesOf, caller: CallerOf, wai
     return await waiting.settled(STATES, read, shared=(caller.tenant_id, dataset))
 
 
-@router.delete("/{dataset}", response_model=Deleted)
+@router.delete(
+    "/{dataset}", response_model=Deleted, responses=openapi.problems(*openapi.NAMED, *openapi.CHANGING, InUse)
+)
 def delete_dataset(dataset: str, writing: Writing) -> Deleted:
     """Delete a dataset that nothing at work needs, its encodings, and the fits that hold its rows."""
     row, keys = operations.delete(writing.session, writing.tenant_id, dataset)

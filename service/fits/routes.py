@@ -3,14 +3,25 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
 from sqlalchemy.orm import Session
 from starlette.responses import Response, StreamingResponse
 
+from latentmill.errors import (
+    InUse,
+    InvalidLabels,
+    InvalidRequest,
+    LimitExceeded,
+    ModelMismatch,
+    NotFound,
+    NotReady,
+    StorageFault,
+)
 from latentmill.specs import Family, FitRequest
+from service import examples, openapi
 from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields
 from service.datasets.tables import DatasetRow
-from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, WaitingOf, Writing
+from service.dependencies import CallerOf, Creating, PageOf, Reading, ServicesOf, WaitingOf, Writing
 from service.fits import operations
 from service.fits.tables import FitRow
 from service.models.tables import ModelRow
@@ -61,18 +72,26 @@ def fit_of(session: Session, row: FitRow) -> Fit:
     )
 
 
-@router.post("", status_code=202, response_model=Fit)
-def create_fit(body: FitRequest, writing: Writing) -> Response:
+@router.post(
+    "",
+    status_code=202,
+    response_model=Fit,
+    responses={
+        **openapi.begun(Fit, twice="The same request has this fit already."),
+        **openapi.problems(*openapi.CREATING, NotFound, NotReady, InvalidLabels, ModelMismatch),
+    },
+)
+def create_fit(body: Annotated[FitRequest, Body(openapi_examples=examples.FITS)], creating: Creating) -> Response:
     """Fit a density to a dataset's posteriors under a model. The same request gives the same fit."""
 
     def make() -> Answer:
-        row, new = operations.create(writing.session, writing.tenant_id, body)
-        return created(fit_of(writing.session, row), path=f"/v1/fits/{row.id}", new=new)
+        row, new = operations.create(creating.session, creating.tenant_id, body)
+        return created(fit_of(creating.session, row), path=f"/v1/fits/{row.id}", new=new)
 
-    return writing.once("fits", body.canonical(), make).response()
+    return creating.once("fits", body.canonical(), make).response()
 
 
-@router.get("", response_model=Page[Fit])
+@router.get("", response_model=Page[Fit], responses=openapi.problems(NotFound, InvalidRequest, LimitExceeded))
 def list_fits(
     reading: Reading,
     asked: PageOf,
@@ -90,7 +109,7 @@ def list_fits(
     return page_of([fit_of(session, row) for row in rows], cursor)
 
 
-@router.get("/{fit}", response_model=Fit)
+@router.get("/{fit}", response_model=Fit, responses=openapi.problems(*openapi.NAMED, InvalidRequest, LimitExceeded))
 async def show_fit(fit: str, services: ServicesOf, caller: CallerOf, waiting: WaitingOf) -> Fit:
     """One fit by id or name; with `wait` once it is ready or failed."""
 
@@ -102,7 +121,14 @@ async def show_fit(fit: str, services: ServicesOf, caller: CallerOf, waiting: Wa
     return await waiting.settled(STATES, read, shared=(caller.tenant_id, fit))
 
 
-@router.get("/{fit}/parameters", response_class=Response)
+@router.get(
+    "/{fit}/parameters",
+    response_class=Response,
+    responses={
+        200: openapi.answer("safetensors", content={BINARY: openapi.BINARY}, always=("Content-Disposition", "ETag")),
+        **openapi.problems(*openapi.NAMED, NotReady, StorageFault),
+    },
+)
 def fit_parameters(fit: str, reading: Reading) -> Response:
     """The fitted parameters, as safetensors."""
     row = find(reading.session, FitRow, reading.tenant_id, fit)
@@ -116,7 +142,7 @@ def fit_parameters(fit: str, reading: Reading) -> Response:
     return Response(data, headers=headers, media_type=BINARY)
 
 
-@router.delete("/{fit}", response_model=Deleted)
+@router.delete("/{fit}", response_model=Deleted, responses=openapi.problems(*openapi.NAMED, *openapi.CHANGING, InUse))
 def delete_fit(fit: str, writing: Writing) -> Deleted:
     """Delete a fit that nothing at work needs."""
     row, keys = operations.delete(writing.session, writing.tenant_id, fit)

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from service import openapi
 from service.dependencies import CallerOf, Reading, ServicesOf
 from service.limits.usage import check_room, usage_of
 from service.settings import RequestLimits, TenantLimits
@@ -27,7 +28,7 @@ class Limits(RequestLimits):
     usage: UsageShown
 
 
-@router.get("/v1/limits", response_model=Limits)
+@router.get("/v1/limits", response_model=Limits, responses=openapi.problems())
 def limits(reading: Reading, services: ServicesOf, caller: CallerOf) -> Limits:
     """The limits of the caller's tenant, and how much of them is used."""
     shared = services.settings.limits.model_dump(include=set(RequestLimits.model_fields))

@@ -7,14 +7,15 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from latentmill.errors import InUse, InvalidRequest, LimitExceeded, StorageFault, StorageFull, UnsupportedMedia
 from latentmill.specs import MeasuredExecution, VaeManifest
+from service import openapi
 from service.answers import (
     Answer,
     Deleted,
     Page,
     Resource,
     created,
-    multipart_body,
     page_of,
     parsed_metadata,
     parsed_name,
@@ -45,6 +46,7 @@ from service.watching import states_of
 router = APIRouter(prefix="/v1/models", tags=["models"])
 STATES = states_of(ModelRow)
 FILES, FIELDS = frozenset({"file"}), frozenset({"expires_at", "expires_in", "metadata", "name"})
+BODY = openapi.multipart({**openapi.EXPIRY_PARTS, "metadata": openapi.METADATA_PART, "name": openapi.NAME_PART})
 
 
 class Model(Resource):
@@ -75,8 +77,12 @@ def model_of(row: ModelRow) -> Model:
     "",
     status_code=202,
     response_model=Model,
-    openapi_extra=multipart_body(FILES, FIELDS),
+    openapi_extra=BODY,
     dependencies=[Depends(room_for_upload)],
+    responses={
+        **openapi.begun(Model, twice="The same bundle under the same name is here already."),
+        **openapi.problems(*openapi.CREATING, UnsupportedMedia, StorageFault, StorageFull),
+    },
 )
 async def add_model(
     request: Request, services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None
@@ -113,14 +119,18 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
     return answer, kept
 
 
-@router.get("", response_model=Page[Model])
+@router.get("", response_model=Page[Model], responses=openapi.problems(InvalidRequest, LimitExceeded))
 def list_models(reading: Reading, asked: PageOf) -> Page[Model]:
     """The models, newest first."""
     rows, cursor = page(reading.session, ModelRow, reading.tenant_id, limit=asked.limit, cursor=asked.cursor)
     return page_of([model_of(row) for row in rows], cursor)
 
 
-@router.get("/{model}", response_model=Model)
+@router.get(
+    "/{model}",
+    response_model=Model,
+    responses=openapi.problems(*openapi.NAMED, InvalidRequest, LimitExceeded),
+)
 async def show_model(model: str, services: ServicesOf, caller: CallerOf, waiting: WaitingOf) -> Model:
     """One model by id or name; with `wait` once it is ready or rejected."""
 
@@ -132,7 +142,7 @@ async def show_model(model: str, services: ServicesOf, caller: CallerOf, waiting
     return await waiting.settled(STATES, read, shared=(caller.tenant_id, model))
 
 
-@router.delete("/{model}", response_model=Deleted)
+@router.delete("/{model}", response_model=Deleted, responses=openapi.problems(*openapi.NAMED, *openapi.CHANGING, InUse))
 def delete_model(model: str, writing: Writing) -> Deleted:
     """Delete a model that nothing at work needs, with the encodings that were made with it."""
     row, keys = operations.delete(writing.session, writing.tenant_id, model)

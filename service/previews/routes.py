@@ -2,12 +2,31 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Body, Header, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from latentmill.errors import (
+    Abandoned,
+    DataError,
+    Gone,
+    InvalidLabels,
+    InvalidRequest,
+    LimitExceeded,
+    ModelMismatch,
+    NoReport,
+    NotAcceptable,
+    NotFound,
+    NotReady,
+    NotYet,
+    OutOfMemory,
+    StorageFault,
+    TimeLimitExceeded,
+    Unavailable,
+)
 from latentmill.specs import Execution, PreviewRequest, Strategy
+from service import examples, openapi
 from service.accept import preferred
 from service.dependencies import CallerOf, ServicesOf, writing
 from service.fits.tables import EncodingRow
@@ -16,6 +35,18 @@ from service.previews.asking import JSON, PNG
 from service.previews.waiting import answered, encoded
 
 router = APIRouter(tags=["previews"])
+RESOLVING: openapi.Errors = (
+    NotFound,
+    NotReady,
+    NoReport,
+    NotAcceptable,
+    InvalidLabels,
+    ModelMismatch,
+    LimitExceeded,
+    NotYet,
+)
+# A worker that makes the rows can meet all of these.
+AT_WORK: openapi.Errors = (Unavailable, StorageFault, DataError, OutOfMemory, Abandoned, TimeLimitExceeded, Gone)
 
 
 class Preview(BaseModel):
@@ -53,9 +84,16 @@ class StoredRows(BaseModel):
     latents: list[Any] | None
 
 
-@router.post("/v1/previews", response_model=Preview, responses={200: {"content": {PNG: {}}}})
+@router.post(
+    "/v1/previews",
+    response_model=Preview,
+    responses={
+        200: openapi.answer("The rows, as JSON or as one picture.", content={PNG: openapi.BINARY}),
+        **openapi.problems(*openapi.POSTED, InvalidRequest, *RESOLVING, *AT_WORK),
+    },
+)
 async def create_preview(
-    body: PreviewRequest,
+    body: Annotated[PreviewRequest, Body(openapi_examples=examples.PREVIEWS)],
     request: Request,
     services: ServicesOf,
     caller: CallerOf,
@@ -81,14 +119,25 @@ async def create_preview(
     return await answered(request, services, begun_id)
 
 
-@router.get("/v1/jobs/{job}/rows", response_model=StoredRows)
+@router.get(
+    "/v1/jobs/{job}/rows",
+    response_model=StoredRows,
+    responses=openapi.problems(*openapi.CHANGING, NotFound, NotReady, InvalidRequest, LimitExceeded, *AT_WORK),
+)
 async def show_rows(
     job: str,
     request: Request,
     services: ServicesOf,
     caller: CallerOf,
     first: Annotated[int, Query(ge=0, le=10**12, description="The number of the first row, counted from 0.")] = 0,
-    count: Annotated[int, Query(ge=1, description="How many rows; fewer come where the job ends.")] = 100,
+    count: Annotated[
+        int,
+        Query(
+            ge=1,
+            description="How many rows; fewer come where the job ends.",
+            json_schema_extra={openapi.BOUND: "stored_rows"},
+        ),
+    ] = 100,
 ) -> Response:
     """Rows of the committed shards of a job, as JSON; 409 where one of them is not committed."""
 

@@ -3,16 +3,28 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Body, Header, Query
 from pydantic import ConfigDict
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from latentmill.errors import (
+    InUse,
+    InvalidLabels,
+    InvalidRequest,
+    LimitExceeded,
+    ModelMismatch,
+    NotAcceptable,
+    NotFound,
+    NotReady,
+    StorageFault,
+)
 from latentmill.specs import ReportRequest
+from service import examples, openapi
 from service.accept import preferred
 from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields, shown
 from service.datasets.tables import DatasetRow
-from service.dependencies import CallerOf, PageOf, Reading, ServicesOf, WaitingOf, Writing
+from service.dependencies import CallerOf, Creating, PageOf, Reading, ServicesOf, WaitingOf, Writing
 from service.models.tables import ModelRow
 from service.reports import operations
 from service.reports.tables import ReportRow
@@ -80,18 +92,28 @@ def path_of(row: ReportRow) -> str:
     return f"/v1/reports/{row.id}"
 
 
-@router.post("", status_code=202, response_model=Report)
-def create_report(body: ReportRequest, writing: Writing) -> Response:
+@router.post(
+    "",
+    status_code=202,
+    response_model=Report,
+    responses={
+        **openapi.begun(Report),
+        **openapi.problems(*openapi.CREATING, NotFound, NotReady, InvalidLabels, ModelMismatch),
+    },
+)
+def create_report(
+    body: Annotated[ReportRequest, Body(openapi_examples=examples.REPORTS)], creating: Creating
+) -> Response:
     """Compare ways to sample a model, on rows held out of a dataset. Fits that it needs are made, and stay."""
 
     def make() -> Answer:
-        row = operations.create(writing.session, writing.tenant_id, body)
-        return created(report_of(writing.session, row), path=path_of(row), new=True)
+        row = operations.create(creating.session, creating.tenant_id, body)
+        return created(report_of(creating.session, row), path=path_of(row), new=True)
 
-    return writing.once("reports", body.canonical(), make).response()
+    return creating.once("reports", body.canonical(), make).response()
 
 
-@router.get("", response_model=Page[Report])
+@router.get("", response_model=Page[Report], responses=openapi.problems(NotFound, InvalidRequest, LimitExceeded))
 def list_reports(
     reading: Reading,
     asked: PageOf,
@@ -112,7 +134,10 @@ def list_reports(
 @router.get(
     "/{report}",
     response_model=Report,
-    responses={200: {"content": {HTML: {"schema": {"type": "string"}}}, "description": "As JSON, or as a page."}},
+    responses={
+        200: openapi.answer("As JSON, or as a page.", content={HTML: {"schema": openapi.TEXT}}),
+        **openapi.problems(*openapi.NAMED, NotAcceptable, NotReady, InvalidRequest, LimitExceeded, StorageFault),
+    },
 )
 async def show_report(
     report: str,
@@ -136,7 +161,9 @@ async def show_report(
     return JSONResponse(shown(seen), headers={"Vary": "Accept"})
 
 
-@router.delete("/{report}", response_model=Deleted)
+@router.delete(
+    "/{report}", response_model=Deleted, responses=openapi.problems(*openapi.NAMED, *openapi.CHANGING, InUse)
+)
 def delete_report(report: str, writing: Writing) -> Deleted:
     """Delete a report; the fits that were made for it stay."""
     row, keys = operations.delete(writing.session, writing.tenant_id, report)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,7 +170,11 @@ class Worker:
         with self.database.writing() as session:
             asked = finalizing.finalization_of(session, taken)
         files = []
-        for name, text in (("manifest.json", repr(asked.manifest)), ("SHA256SUMS", "sums"), ("README.md", "card")):
+        for name, text in (
+            ("manifest.json", json.dumps(asked.manifest)),
+            ("SHA256SUMS", "sums"),
+            ("README.md", "card"),
+        ):
             data, key = text.encode(), f"{asked.folder}/{name}-{taken.fence}"
             self.storage.put_bytes(key, data)
             files.append(finalizing.StoredText(name, key, len(data), hashlib.sha256(data).hexdigest()))
