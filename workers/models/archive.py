@@ -1,11 +1,9 @@
 """The zip of a bundle: judged by its central directory, then read member by member with a count."""
 
-import errno
 import hashlib
 import io
 import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import IO
 
 from latentmill.errors import DataError, InvalidBundle
 from workers.models.limits import MEBIBYTE, BundleLimits
+from workers.zips import DAMAGED, BoundedReads, DirectoryTooLarge, is_of_the_file
 
 MANIFEST, WEIGHTS, PRIOR = "vae.json", "weights.safetensors", "prior.safetensors"
 ONNX = ("encoder.onnx", "decoder.onnx")
@@ -30,23 +29,12 @@ _FOREIGN = (
 )
 
 
-class _BoundedReads(io.BufferedReader):
-    """Refuses a single read that is larger than any honest bundle needs: the central directory is read in one."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        bound = 4 * MEBIBYTE
-        content = super().read(min(size, bound + 1) if size is not None and size >= 0 else bound + 1)
-        if len(content) > bound:
-            raise InvalidBundle("The zip's directory is larger than 4 MiB; a bundle has three members at most.")
-        return content
-
-
 def read_members(path: Path, limits: BundleLimits, sha256: str | None = None) -> dict[str, bytearray]:
     """The members of the bundle at `path`, each within its bound. Raises InvalidBundle before it reads a bad one.
 
     With `sha256` (hex) the file must be the one that was uploaded, and inspected, under that hash; DataError otherwise.
     """
-    with _BoundedReads(io.FileIO(path)) as file, _zip_faults(path):
+    with BoundedReads(path) as file, _zip_faults(path):
         if sha256 is not None:
             _check_hash(file, sha256)
         with zipfile.ZipFile(file) as archive:
@@ -70,10 +58,10 @@ def what_it_is(head: bytes) -> str | None:
 def _zip_faults(path: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
-        if (
-            isinstance(error, OSError) and error.errno != errno.EINVAL
-        ):  # an offset before the file's start; else the disk
+    except DirectoryTooLarge as error:
+        raise InvalidBundle("The zip's directory is larger than 4 MiB; a bundle has three members at most.") from error
+    except DAMAGED as error:
+        if not is_of_the_file(error):
             raise
         with path.open("rb") as file:
             head = file.read(8)

@@ -15,6 +15,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from latentmill.errors import InvalidDataset, LimitExceeded
+from workers.readers.labels import fixed_width
 from workers.readers.source import Block, ReadLimits, Source, check_rows
 
 LABELS = "labels"
@@ -142,8 +143,9 @@ def _texts(column: pa.Array, first_row: int) -> NDArray[Any]:
         row = first_row + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
         raise InvalidDataset(f"Row {row:,} has no label")
     encoded = column.dictionary_encode()
-    distinct = np.array(encoded.dictionary.to_pylist() or [""], dtype=np.str_)
-    texts: NDArray[Any] = distinct[encoded.indices.to_numpy()]
+    indices = encoded.indices.to_numpy()
+    distinct = fixed_width(encoded.dictionary.to_pylist(), lambda i: first_row + int(np.argmax(indices == i)))
+    texts: NDArray[Any] = distinct[indices]
     return texts
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmill.errors import InvalidDataset
+from latentmill.errors import InvalidDataset, LimitExceeded
 from latentmill.specs import digest_of
 from workers.disk import disk_errors
 from workers.readers.csv_text import csv_labels, open_csv
@@ -19,7 +20,7 @@ from workers.readers.labels import LabelFile
 from workers.readers.npy import npy_labels, open_npy
 from workers.readers.npz import npz_labels, open_latents, open_npz
 from workers.readers.parquet import open_parquet
-from workers.readers.source import Block, ReadLimits, Source
+from workers.readers.source import Block, ReadLimits, Source, check_rows
 from workers.readers.store import ArrayFile, kept_dtype, kept_rows
 
 MAX_STD = 1e6
@@ -60,10 +61,11 @@ def read_dataset(
         raise InvalidDataset("Labels come from a file or from label_column; this upload names both")
     with disk_errors("a dataset was read"), ExitStack() as files:
         source = _open(path, filename, kind, label_column, limits, out_dir)
+        check_kept(source.rows or 0, source, limits)
         rows_file = files.enter_context(ArrayFile(out_dir / "rows.npy", kept_dtype(source.dtype), source.row_shape))
         has_labels = source.has_labels or labels_path is not None
         label_file = files.enter_context(LabelFile(out_dir / "labels.npy", limits)) if has_labels else None
-        for block in _checked(source, is_latents=kind == "latents"):
+        for block in _checked(source, limits, is_latents=kind == "latents"):
             rows_file.write(block.rows)
             if label_file is not None and labels_path is None and block.labels is not None:
                 label_file.write(block.labels)
@@ -108,15 +110,27 @@ def _labels_of(path: Path, filename: str, rows: int, limits: ReadLimits) -> Iter
             raise InvalidDataset("Labels in parquet stand beside the rows, in the column label_column")
 
 
-def _checked(source: Source, *, is_latents: bool) -> Iterator[Block]:
+def _checked(source: Source, limits: ReadLimits, *, is_latents: bool) -> Iterator[Block]:
     """The blocks in the dtype that is kept, every value of which can be used."""
     row = 0
     for block in source.blocks:
+        # Headers were judged before; this counts what really came.
+        check_kept(row + len(block.rows), source, limits)
         rows = kept_rows(block.rows, row)
         if is_latents:
             _check_stds(rows[:, 1], row)
         yield Block(rows, block.labels)
         row += len(rows)
+
+
+def check_kept(rows: int, source: Source, limits: ReadLimits) -> None:
+    """Refuses more than may be kept: a byte of the file may become the four of a float32."""
+    check_rows(rows, limits)
+    size_bytes = rows * prod(source.row_shape) * kept_dtype(source.dtype).itemsize
+    if size_bytes > limits.decompressed_bytes:
+        raise LimitExceeded(
+            f"The rows take {size_bytes:,} bytes as they are kept; at most {limits.decompressed_bytes:,} are"
+        )
 
 
 def _check_stds(std: NDArray[Any], first_row: int) -> None:

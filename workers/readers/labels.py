@@ -1,7 +1,7 @@
 """Labels as class numbers: whatever type they came in, a class is a text, and its number its place among the sorted."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,8 +36,11 @@ class LabelFile:
     def write(self, values: NDArray[Any]) -> None:
         """The next labels (n,): integers, booleans or text."""
         distinct, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+        if len(distinct) > self._limits.classes:
+            raise LimitExceeded(f"The labels have more than {self._limits.classes:,} classes; are they labels?")
         numbers = np.empty(len(distinct), np.int32)
-        for i, value in enumerate(distinct):
+        for i in range(len(distinct)):
+            value = _value(distinct, i, self.rows + int(first[i]))
             text = class_text(value, self.rows + int(first[i]))
             numbers[i] = self._numbers.setdefault(text, len(self._numbers))
         if len(self._numbers) > self._limits.classes:
@@ -75,6 +78,20 @@ class LabelFile:
         return dict(zip(classes, counts.tolist(), strict=True))
 
 
+def fixed_width(texts: Sequence[str], row_of: Callable[[int], int]) -> NDArray[Any]:
+    """Texts as an array. All take the width of the longest, so one that is too long for a class is refused before."""
+    for i, text in enumerate(texts):
+        _check_length(text, row_of(i))
+    return np.array(texts or [""], dtype=np.str_)
+
+
+def _value(distinct: NDArray[Any], place: int, row: int) -> Any:
+    try:
+        return distinct[place]
+    except ValueError as error:  # numbers in an array of text that stand for no character
+        raise InvalidDataset(f"The label of row {row:,} is no text: {error}") from error
+
+
 def sorted_classes(classes: Iterable[str]) -> list[str]:
     """Classes in order: by value where every one is an integer, else as text."""
     texts = list(classes)
@@ -96,6 +113,20 @@ def class_text(value: Any, row: int) -> str:
         raise InvalidDataset(f"The label {value!r}{where} is not UTF-8 text") from error
     if not text.strip():
         raise InvalidDataset(f"The label{where} is empty; every row needs one, or none has one")
-    if len(text) > MAX_CLASS_LENGTH:
-        raise InvalidDataset(f"The label {text[:40]!r}...{where} is longer than {MAX_CLASS_LENGTH} characters")
+    if not text.isprintable() and not _is_unicode(text):
+        raise InvalidDataset(f"The label{where} is not Unicode text")
+    _check_length(text, row)
     return text
+
+
+def _check_length(text: str, row: int) -> None:
+    if len(text) > MAX_CLASS_LENGTH:
+        raise InvalidDataset(f"The label {text[:40]!r}... of row {row:,} is longer than {MAX_CLASS_LENGTH} characters")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

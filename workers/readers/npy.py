@@ -1,7 +1,9 @@
 """npy: a header that says dtype and shape, then the array's bytes."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +15,11 @@ from latentmill.errors import InvalidDataset
 from workers.readers.source import Block, ReadLimits, Source, check_size, rows_per_block
 
 NUMBERS = "biuf"
+LABELS = "biufSU"
+MAX_HEADER_BYTES = 10_000  # what numpy itself takes from strangers
+MAX_LABEL_BYTES = 2**16  # of one label in an array of text: all have the width of the longest
+
+_LENGTH_BYTES = {(1, 0): 2, (2, 0): 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +38,32 @@ class Header:
 
 def read_header(file: IO[bytes], what: str) -> Header:
     """The header at the start of `file`."""
+    start = bytes(_read(file, 8))
+    version = tuple(start[6:])
+    if len(start) < 8 or not start.startswith(np.lib.format.MAGIC_PREFIX):
+        raise InvalidDataset(f"{what} has no valid .npy header")
+    if version not in _LENGTH_BYTES:
+        raise InvalidDataset(f"{what} has the .npy version {version}; numpy.save writes 1.0 or 2.0")
+    packed = bytes(_read(file, _LENGTH_BYTES[version]))
+    length = int.from_bytes(packed, "little")
+    if length > MAX_HEADER_BYTES:
+        raise InvalidDataset(f"{what} has a .npy header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are read")
+    text = bytes(_read(file, length))
+    shape, fortran_order, dtype = _parsed(packed + text, version, what)
+    return Header(shape, dtype, fortran_order, len(start) + len(packed) + length)
+
+
+def _parsed(header: bytes, version: tuple[int, ...], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise InvalidDataset(f"{what} has the .npy version {version}; numpy.save writes 1.0 or 2.0")
-    except (ValueError, TypeError, EOFError) as error:
-        raise InvalidDataset(f"{what} has no valid .npy header: {error}") from error
-    return Header(tuple(shape), dtype, fortran_order, file.tell())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a header of Python 2 is read all the same
+            shape, fortran_order, dtype = read(BytesIO(header), max_header_size=MAX_HEADER_BYTES)
+    except Exception as error:  # the text is Python, and whatever tokenizer, parser or numpy make of it is its fault
+        raise InvalidDataset(f"{what} has no valid .npy header: {str(error)[:200]}") from error
+    if not all(type(size) is int for size in shape):
+        raise InvalidDataset(f"{what} has the shape {str(shape)[:80]}, which no array has")
+    return tuple(shape), bool(fortran_order), dtype
 
 
 def open_npy(path: Path, limits: ReadLimits) -> Source:
@@ -58,7 +80,7 @@ def npy_labels(path: Path) -> Iterator[NDArray[Any]]:
     """The labels in a .npy file of one axis."""
     with path.open("rb") as file:
         header = read_header(file, "The labels' file")
-        check_no_pickle(header.dtype, "The labels' file")
+        check_label_type(header.dtype, "The labels' file")
         if len(header.shape) != 1:
             raise InvalidDataset(f"The labels have the shape {header.shape}; labels have one axis")
         yield from stream_blocks(file, header.shape, header.dtype, "The labels' file")
@@ -108,6 +130,13 @@ def check_numbers(dtype: np.dtype[Any], what: str) -> None:
         raise InvalidDataset(f"{what} is a structured array; save its numbers as one array, or as csv or parquet")
     if dtype.kind not in NUMBERS:
         raise InvalidDataset(f"{what} holds values of type {dtype}; rows are real numbers")
+
+
+def check_label_type(dtype: np.dtype[Any], what: str) -> None:
+    """Refuses labels that can be none, by their type alone."""
+    check_no_pickle(dtype, what)
+    if dtype.kind not in LABELS or dtype.itemsize > MAX_LABEL_BYTES:
+        raise InvalidDataset(f"{what} holds values of type {dtype}; labels are integers or text")
 
 
 def check_no_pickle(dtype: np.dtype[Any], what: str) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +14,15 @@ from numpy.typing import NDArray
 from latentmill.errors import InvalidDataset, LimitExceeded, NotYet
 from workers.readers.npy import (
     Header,
+    check_label_type,
     check_length,
-    check_no_pickle,
     check_numbers,
     npy_blocks,
     read_header,
     stream_blocks,
 )
 from workers.readers.source import Block, ReadLimits, Source, check_rows, check_size
+from workers.zips import DAMAGED, BoundedReads, DirectoryTooLarge, is_of_the_file
 
 ROWS, LABELS = "rows", "labels"
 MAX_MEMBERS = 1000
@@ -103,6 +103,7 @@ def read_headers(path: Path) -> dict[str, Header]:
             raise InvalidDataset("The archive holds two arrays of the same name")
         headers = {}
         for name in names:
+            _check_member(archive.getinfo(name))
             with archive.open(name) as member:
                 header = read_header(member, f"The array {name.removesuffix('.npy')!r}")
             if not header.dtype.hasobject:
@@ -110,6 +111,16 @@ def read_headers(path: Path) -> dict[str, Header]:
                 check_length(given, header.array_bytes, f"The array {name.removesuffix('.npy')!r}")
             headers[name.removesuffix(".npy")] = header
         return headers
+
+
+def _check_member(member: zipfile.ZipInfo) -> None:
+    if member.flag_bits & 0x1:
+        raise InvalidDataset(f"{member.filename!r} in the archive is encrypted; upload it without a password")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InvalidDataset(
+            f"{member.filename!r} uses compression method {member.compress_type}; numpy.savez stores, "
+            "numpy.savez_compressed deflates"
+        )
 
 
 def _label_member(headers: dict[str, Header], label_column: str | None) -> str | None:
@@ -130,7 +141,7 @@ def _rows_member(headers: dict[str, Header], labels: str | None) -> str:
 
 
 def _check_labels(header: Header, name: str, rows: int | None) -> None:
-    check_no_pickle(header.dtype, f"The array {name!r}")
+    check_label_type(header.dtype, f"The array {name!r}")
     if len(header.shape) != 1:
         raise InvalidDataset(f"The labels {name!r} have the shape {header.shape}; labels have one axis")
     if rows is not None and header.shape[0] != rows:
@@ -180,9 +191,11 @@ def _fortran_blocks(member: IO[bytes], scratch: Path, header: Header) -> Iterato
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with BoundedReads(path) as file, zipfile.ZipFile(file) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except DirectoryTooLarge as error:
+        raise LimitExceeded("The archive's directory is larger than 4 MiB; at most 1,000 members are read") from error
+    except DAMAGED as error:
+        if not is_of_the_file(error):
+            raise
         raise InvalidDataset(f"The archive is damaged: {error}") from error
-    except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
-        raise InvalidDataset(f"The archive cannot be read: {error}") from error

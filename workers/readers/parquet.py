@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from latentmill.errors import InvalidDataset, LimitExceeded
+from workers.readers.labels import fixed_width
 from workers.readers.source import MAX_ROW_VALUES, Block, ReadLimits, Source, check_rows, rows_per_block
 
 ROWS, LABELS = "rows", "labels"
@@ -134,7 +135,7 @@ def _labels(batch: pa.RecordBatch, label: str | None, row: int) -> NDArray[Any] 
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type) or pa.types.is_floating(column.type):
         return np.asarray(column.to_numpy(zero_copy_only=False))
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return np.array(column.to_pylist(), dtype=np.str_)
+        return fixed_width(column.to_pylist(), lambda i: row + i)
     raise InvalidDataset(f"The label column {label!r} holds {column.type}; labels are integers or text")
 
 

@@ -67,7 +67,7 @@ def kept_rows(rows: NDArray[Any], first_row: int) -> NDArray[Any]:
         return rows
     if rows.dtype.kind in "iu" and rows.dtype.itemsize > 2:
         _refuse_row((rows > EXACT) | (rows < -EXACT), rows, first_row, _TOO_LARGE)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         kept = rows.astype(np.float32)
     finite = np.isfinite(kept)
     if not finite.all():
