@@ -1,6 +1,7 @@
 """What the suites over both databases share: a tenant, and items in it."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import product
 
@@ -24,6 +25,16 @@ def add_tenant(any_database: Database) -> Callable[[str], str]:
         return row.id
 
     return add_one
+
+
+@pytest.fixture
+def own_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For tests that set up the logs of this process as the service's processes do: all is as before, afterwards."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers[:])
+    monkeypatch.setattr(root, "level", root.level)
+    yield
+    logging.captureWarnings(False)
 
 
 @pytest.fixture

@@ -135,16 +135,6 @@ def test_the_pepper_and_passwords_of_the_settings_are_left_out_however_they_are_
             assert secret not in written.getvalue(), formatter
 
 
-@pytest.fixture
-def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Settings], None]]:
-    """Sets this process's logs up as the service's processes do, and undoes that."""
-    root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setattr(root, "level", root.level)
-    yield lambda settings: logs.configure(settings, process="api")
-    logging.captureWarnings(False)
-
-
 def ask_broker(settings: Settings) -> None:
     queue = Queue(settings)
     try:
@@ -160,7 +150,7 @@ def ask_database(settings: Settings) -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize(("ask", "fault"), [(ask_broker, BrokerFault), (ask_database, DatabaseFault)])
-def test_what_is_away_keeps_its_password(tmp_path, configured, capsys, form, ask, fault):
+def test_what_is_away_keeps_its_password(tmp_path, own_logs, capsys, form, ask, fault):
     password = "hunter2hunter2"
     settings = Settings(
         data_dir=tmp_path,
@@ -168,7 +158,7 @@ def test_what_is_away_keeps_its_password(tmp_path, configured, capsys, form, ask
         broker=BrokerSettings(url=f"redis://:{password}@127.0.0.1:1/0"),
         log=LogSettings(format=form),
     )
-    configured(settings)
+    logs.configure(settings, process="api")
     with pytest.raises(fault) as raised:
         ask(settings)
     log.error("away: %s", settings.model_dump(), exc_info=raised.value)

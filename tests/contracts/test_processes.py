@@ -34,7 +34,7 @@ def service(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env=environment(settings), capture_output=True, text=True, timeout=60)
 
 
-def test_migrate_then_make_list_and_revoke_a_key(tmp_path, monkeypatch, capsys):
+def test_migrate_then_make_list_and_revoke_a_key(tmp_path, monkeypatch, capsys, own_logs):
     settings = Settings(data_dir=tmp_path)
     assert service(settings, "migrate").returncode == 0
     made = service(settings, "keys", "create", "--tenant", "lab", "--name", "laptop")
