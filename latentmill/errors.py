@@ -7,7 +7,7 @@ LatentmillError
 │   ├── LimitExceeded
 │   ├── IdempotencyKeyReused
 │   └── DataError                  the model or the data fail at work
-├── NotAuthenticated (401), NotFound (404), Gone (410)
+├── NotAuthenticated (401), NotAllowed (403), NotFound (404), Gone (410)
 ├── Conflict (409)
 │   └── NameTaken, NotReady, NoReport, InUse, NotRetryable, AlreadyRunning
 ├── NotAcceptable (406)
@@ -84,6 +84,12 @@ class NotAuthenticated(LatentmillError):
     """An API key is needed: `Authorization: Bearer <key>`."""
 
     code, status = "not_authenticated", 401
+
+
+class NotAllowed(LatentmillError):
+    """The API key may not do this."""
+
+    code, status = "not_allowed", 403
 
 
 class NotFound(LatentmillError):

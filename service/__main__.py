@@ -8,9 +8,7 @@ from pydantic import ValidationError
 
 from latentmill.errors import LatentmillError
 from service import logs
-from service.database import open_database
-from service.keys import operations as keys
-from service.keys.pepper import pepper_of
+from service.keys.commands import add_commands as add_key_commands
 from service.settings import Settings
 
 
@@ -45,21 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     migrate = commands.add_parser("migrate", help="bring the database to the newest revision")
     migrate.add_argument("--revision", metavar="MESSAGE", help="write a new revision instead (for developers)")
     migrate.set_defaults(run=_migrate)
-    _add_keys(commands.add_parser("keys", help="make, list and revoke API keys"))
+    add_key_commands(commands.add_parser("keys", help="make, list, rotate and revoke API keys"))
     return parser
-
-
-def _add_keys(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make a key; it is shown once")
-    create.add_argument("--admin", action="store_true", help="may do what only admins may")
-    create.add_argument("--tenant", default=keys.DEFAULT_TENANT, help="whose key it is; made when unknown")
-    create.add_argument("--name", default="", help="a note to know it by")
-    create.set_defaults(run=_create_key)
-    actions.add_parser("list", help="all keys, newest first").set_defaults(run=_list_keys)
-    revoke = actions.add_parser("revoke", help="end a key at once")
-    revoke.add_argument("key_id", metavar="KEY_ID")
-    revoke.set_defaults(run=_revoke_key)
 
 
 def _api(asked: argparse.Namespace, settings: Settings) -> None:
@@ -91,25 +76,6 @@ def _migrate(asked: argparse.Namespace, settings: Settings) -> None:
         sys.stdout.write(f"{migrate.make_revision(settings, asked.revision).relative_to(Path.cwd())}\n")
     else:
         migrate.upgrade(settings)
-
-
-def _create_key(asked: argparse.Namespace, settings: Settings) -> None:
-    pepper = pepper_of(settings)
-    with open_database(settings) as database, database.writing() as session:
-        made = keys.create(session, pepper=pepper, tenant=asked.tenant, name=asked.name, admin=asked.admin)
-    sys.stdout.write(f"{made.text}\n")
-
-
-def _list_keys(asked: argparse.Namespace, settings: Settings) -> None:
-    with open_database(settings) as database, database.reading() as session:
-        for key, tenant in keys.list_keys(session):
-            state = "revoked" if key.revoked_at else "admin" if "admin" in key.scopes else "live"
-            sys.stdout.write(f"{key.id}  {key.created_at:%Y-%m-%d %H:%M}  {state:8} {tenant.name}  {key.name}\n")
-
-
-def _revoke_key(asked: argparse.Namespace, settings: Settings) -> None:
-    with open_database(settings) as database, database.writing() as session:
-        keys.revoke(session, asked.key_id)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,10 @@ Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
 DeviceName = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where models run; default: auto.")]
 
+Lifetime = Annotated[
+    str | None, typer.Option(metavar="90d", help="When it ends by itself: 12h, 90d; default: never, or as before.")
+]
+
 keys = typer.Typer(help="API keys, made and revoked on the database.", no_args_is_help=True)
 
 
@@ -89,27 +93,47 @@ def migrate() -> None:
 
 @keys.command()
 def create(
-    admin: Annotated[bool, typer.Option("--admin", help="A key that may do everything.")] = False,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, write or admin; more than once for several. Default: read, write.")
+    ] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="A key that may do everything: --scope admin.")] = False,
+    expires_in: Lifetime = None,
     tenant: Annotated[str | None, typer.Option(help="Whose key it is; made when it is new.")] = None,
     name: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
 ) -> None:
     """Make a key. It is printed once and stored as a hash."""
-    arguments = ["--admin"] if admin else []
-    for option, value in (("--tenant", tenant), ("--name", name)):
-        arguments += [option, value] if value is not None else []
-    _keys("create", *arguments)
+    scopes = [argument for asked in scope or () for argument in ("--scope", asked)]
+    admins = ["--admin"] if admin else []
+    _keys("create", *scopes, *admins, *_given(expires_in=expires_in, tenant=tenant, name=name))
 
 
 @keys.command("list")
 def list_keys() -> None:
-    """List the keys, without their secrets."""
+    """List the keys, without their secrets: when made, whether they live and until when, scopes, tenant, name."""
     _keys("list")
+
+
+@keys.command()
+def rotate(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID")],
+    overlap: Annotated[
+        str | None, typer.Option(metavar="24h", help="How long the old key still works; default: it ends now.")
+    ] = None,
+    expires_in: Lifetime = None,
+) -> None:
+    """Make a key in the place of another one: same tenant, name and scopes. It is printed once."""
+    _keys("rotate", key_id, *_given(overlap=overlap, expires_in=expires_in))
 
 
 @keys.command()
 def revoke(key_id: Annotated[str, typer.Argument(metavar="KEY_ID")]) -> None:
     """End a key."""
     _keys("revoke", key_id)
+
+
+def _given(**options: str | None) -> list[str]:
+    """The options that were given, as the service's own command takes them; a value may begin with a dash."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
 
 
 def _keys(*arguments: str) -> NoReturn:

@@ -1,11 +1,14 @@
 """The service's processes by name, as `latentmill up` and an operator start them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from service import migrate
 from service.__main__ import main
@@ -54,6 +57,29 @@ def test_migrate_then_make_list_and_revoke_a_key(tmp_path, monkeypatch, capsys, 
     assert "revoked" in capsys.readouterr().out
     assert main(["keys", "revoke", "key_unknown"]) == 1
     assert "no key key_unknown" in capsys.readouterr().err
+
+
+def test_keys_have_scopes_and_an_end_and_are_rotated(settings, database, tmp_path, monkeypatch, capsys, own_logs):
+    monkeypatch.setenv("LATENTMILL_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("LATENTMILL_DATABASE__URL", settings.database_url)
+    create = ["keys", "create", "--tenant=lab", "--name=ci", "--scope=read", "--expires-in=90d"]
+    assert main(create) == 0
+    old = capsys.readouterr().out.strip()
+    key_id = f"key_{old.split('_')[1]}"
+    assert main(["keys", "rotate", key_id, "--overlap=24h"]) == 0
+    new = capsys.readouterr().out.strip()
+    with database.reading() as session:
+        callers = [authenticate(session, key, pepper=pepper_of(Settings())) for key in (old, new)]
+    assert {(caller.tenant, *caller.scopes) for caller in callers} == {("lab", "read")}
+    assert main(["keys", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 2
+    assert all(re.search(r"  until \d{4}-\d\d-\d\d \d\d:\d\d +read +lab  ci$", line) for line in listed)
+    assert not any(secret in line for line in listed for secret in (old.split("_")[2], new.split("_")[2]))
+    for wrong in (["--expires-in=soon"], ["--expires-in=0d"], ["--expires-in=99999d"], ["--scope=root"]):
+        with pytest.raises(SystemExit):
+            main(["keys", "create", *wrong])
+    assert "is no duration; say 45s" in capsys.readouterr().err
 
 
 def test_a_wrong_setting_is_named(monkeypatch, capsys):

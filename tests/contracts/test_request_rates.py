@@ -8,7 +8,7 @@ from service.settings import LimitSettings
 def test_a_bucket_fills_at_its_rate_and_holds_no_more_than_its_burst():
     now = [0.0]
     rates = RequestRates(LimitSettings(requests_per_second=10, request_burst=3), clock=lambda: now[0])
-    caller = Caller("ten_1", "someone", "key_1", False)
+    caller = Caller("ten_1", "someone", "key_1", frozenset())
 
     def passed() -> int:
         return sum(rates.take(caller).refused is None for _ in range(20))

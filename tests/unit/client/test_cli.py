@@ -35,7 +35,7 @@ VERBS = [
     "worker",
     "beat",
     "migrate",
-    *(f"keys {verb}" for verb in ("create", "list", "revoke")),
+    *(f"keys {verb}" for verb in ("create", "list", "rotate", "revoke")),
 ]
 MODEL = {"object": "model", "id": "mdl_1", "name": "m", "state": "ready", "error": None, "warnings": ["odd head"]}
 
