@@ -16,12 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from latentmill.errors import BodyTooLarge, Internal, InvalidRequest, LatentmillError, LengthRequired, NotAuthenticated
 from service.database import Database, new_id
 from service.headers import protect
+from service.keys.known import KnownKeys
 from service.keys.operations import Caller, authenticate
 from service.keys.operations import Scope as KeyScope
 from service.limits.rates import RequestRates
 from service.logs import about
 from service.problems import problem_response
-from service.settings import LimitSettings
+from service.settings import Settings
 from service.storage import Storage
 
 log = logging.getLogger("latentmill.service")
@@ -40,13 +41,14 @@ class Admission:
     """ASGI middleware that lets a request in or answers it at the door."""
 
     def __init__(
-        self, app: ASGIApp, *, database: Database, storage: Storage, pepper: bytes, limits: LimitSettings
+        self, app: ASGIApp, *, database: Database, storage: Storage, pepper: bytes, settings: Settings
     ) -> None:
         self._app = app
         self._database = database
         self._storage = storage
         self._pepper = pepper
-        self._limits = limits
+        self._limits = limits = settings.limits
+        self._known = KnownKeys(pepper, settings.keys.trusted_seconds)
         self._rates = RequestRates(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +72,7 @@ class Admission:
         try:
             caller = None
             if scope["path"].startswith(KEYED):
-                scope["state"]["caller"] = caller = await run_in_threadpool(self._caller, headers)
+                scope["state"]["caller"] = caller = await self._caller(headers)
                 answer.headers |= (taken := self._rates.take(caller)).headers
                 taken.check()
                 caller.require(_scope_of(scope))
@@ -93,12 +95,20 @@ class Admission:
                     raise
                 await problem_response(Internal(), request_id)(scope, receive, answer)
 
-    def _caller(self, headers: Mapping[str, str]) -> Caller:
+    async def _caller(self, headers: Mapping[str, str]) -> Caller:
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
+        if scheme.lower() != "bearer" or not (key := key.strip()):
             raise NotAuthenticated()
+        if (known := self._known.caller(key)) is not None:
+            return known
+        asked_at = time.monotonic()
+        caller = await run_in_threadpool(self._authenticated, key)
+        self._known.remember(key, caller, asked_at)
+        return caller
+
+    def _authenticated(self, key: str) -> Caller:
         with self._database.reading() as session:
-            return authenticate(session, key.strip(), pepper=self._pepper)
+            return authenticate(session, key, pepper=self._pepper)
 
     def _check_size(self, scope: Scope, headers: Mapping[str, str], caller: Caller | None) -> None:
         if scope["method"] not in WITH_BODY:

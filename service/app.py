@@ -30,6 +30,7 @@ from service.reports.routes import router as reports
 from service.settings import Settings
 from service.storage import open_storage
 from service.to_come import router_of_what_is_to_come
+from service.turns import Turns
 from service.watching import Watcher
 from service.work.publisher import Publisher
 
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.services = services
     app.add_middleware(
-        Admission, database=services.database, storage=services.storage, pepper=services.pepper, limits=settings.limits
+        Admission, database=services.database, storage=services.storage, pepper=services.pepper, settings=settings
     )
     problems.install(app)
     for router in (health.router, limits, models, datasets, fits, reports, jobs, shards, previews):
@@ -80,6 +81,7 @@ def make_services(settings: Settings) -> Services:
         publisher=Publisher(database, queue, settings),
         outcomes=Outcomes(storage, settings),
         watcher=Watcher(database),
+        turns=Turns(database.writers, settings.database.busy_seconds),
         pepper=pepper_of(settings),
     )
 

@@ -132,6 +132,8 @@ class Database:
                 else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
             )
         )
+        # Requests that write at the same time; the others have connections left.
+        self.writers = 2 if self.engine.dialect.name == "sqlite" else settings.database.connections
         self._errand: dict[str, str | None] = {}
         keep_to_tenants(self.engine)
 

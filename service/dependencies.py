@@ -1,10 +1,11 @@
 """What routes are given: the services, the caller, and a transaction that is committed before the answer is sent."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import HTTPBearer
 from sqlalchemy.orm import Session
@@ -20,10 +21,12 @@ from service.queue import Queue
 from service.resources import CURSOR
 from service.settings import Settings
 from service.storage import Storage
+from service.turns import Turns
 from service.waiting import Waiting, checked_wait
 from service.watching import Watcher
 from service.work.publisher import Publisher
 
+Item = TypeVar("Item")
 BEARER = HTTPBearer(auto_error=False, description="An API key: `latentmill keys create` makes one.")
 
 
@@ -38,6 +41,7 @@ class Services:
     publisher: Publisher
     outcomes: Outcomes
     watcher: Watcher
+    turns: Turns
     pepper: bytes
 
 
@@ -124,19 +128,39 @@ def writing(services: Services, caller: Caller, idempotency_key: str | None) -> 
     services.publisher.nudge()
 
 
-def _creating(services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None) -> Iterator[Transaction]:
-    with writing(services, caller, idempotency_key) as transaction:
+async def _creating(
+    services: ServicesOf, caller: CallerOf, idempotency_key: IdempotencyKey = None
+) -> AsyncIterator[Transaction]:
+    async with services.turns.turn(), _ended_on_a_thread(writing(services, caller, idempotency_key)) as transaction:
         yield transaction
 
 
-def _writing(services: ServicesOf, caller: CallerOf) -> Iterator[Transaction]:
-    with writing(services, caller, None) as transaction:
+async def _writing(services: ServicesOf, caller: CallerOf) -> AsyncIterator[Transaction]:
+    async with services.turns.turn(), _ended_on_a_thread(writing(services, caller, None)) as transaction:
         yield transaction
 
 
-def _reading(services: ServicesOf, caller: CallerOf) -> Iterator[Transaction]:
-    with services.database.reading() as session:
+async def _reading(services: ServicesOf, caller: CallerOf) -> AsyncIterator[Transaction]:
+    async with _ended_on_a_thread(services.database.reading()) as session:
         yield Transaction(session, caller, services, None)
+
+
+@asynccontextmanager
+async def _ended_on_a_thread(transaction: AbstractContextManager[Item]) -> AsyncIterator[Item]:
+    """The transaction, which asks the database nothing before its first statement, and ends on a thread.
+
+    That thread is one too many: if the end had to wait for those of other requests, and these for its commit, all of
+    them would wait for ever.
+    """
+    begun, own_thread = transaction.__enter__(), CapacityLimiter(1)
+    try:
+        yield begun
+    except BaseException as error:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(transaction.__exit__, type(error), error, error.__traceback__, limiter=own_thread)
+        raise
+    with CancelScope(shield=True):
+        await to_thread.run_sync(transaction.__exit__, None, None, None, limiter=own_thread)
 
 
 # scope="function": otherwise the answer leaves before the commit, and a failing commit has already been a success.

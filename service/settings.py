@@ -176,6 +176,8 @@ class RetentionSettings(Group):
 
 class KeySettings(Group):
     pepper: SecretStr | None = None  # none: a random file in data_dir, made on first use
+    # A key that was found valid is not looked up again so soon: for so long it may outlive its end. 0: always look.
+    trusted_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
 
 
 class Settings(BaseSettings):

@@ -116,7 +116,7 @@ async def add_dataset(
 ) -> Response:
     """Upload reference rows. A worker reads them; the same bytes with the same options give the same dataset."""
     async with received(request, services.storage, tenant_id=caller.tenant_id, files=FILES, fields=FIELDS) as upload:
-        answer, kept = await run_in_threadpool(_add, services, caller, idempotency_key, upload)
+        answer, kept = await services.turns.written(lambda: _add(services, caller, idempotency_key, upload))
     if not kept:
         await run_in_threadpool(discard, services.storage, upload)
     return answer.response()

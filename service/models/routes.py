@@ -89,7 +89,7 @@ async def add_model(
 ) -> Response:
     """Upload a bundle. It is inspected by a worker; the same bytes under the same name give the same model."""
     async with received(request, services.storage, tenant_id=caller.tenant_id, files=FILES, fields=FIELDS) as upload:
-        answer, kept = await run_in_threadpool(_add, services, caller, idempotency_key, upload)
+        answer, kept = await services.turns.written(lambda: _add(services, caller, idempotency_key, upload))
     if not kept:
         await run_in_threadpool(discard, services.storage, upload)
     return answer.response()

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request
 from pydantic import BaseModel, ConfigDict
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from latentmill.errors import (
@@ -112,10 +111,10 @@ async def create_preview(
             )
             return begun.id, isinstance(begun, EncodingRow)
 
-    begun_id, is_encoding = await run_in_threadpool(begin, True)
+    begun_id, is_encoding = await services.turns.written(lambda: begin(True))
     if is_encoding:
         await encoded(request, services, begun_id)
-        begun_id, _ = await run_in_threadpool(begin, False)
+        begun_id, _ = await services.turns.written(lambda: begin(False))
     return await answered(request, services, begun_id)
 
 
@@ -148,4 +147,4 @@ async def show_rows(
             )
             return begun.id
 
-    return await answered(request, services, await run_in_threadpool(begin))
+    return await answered(request, services, await services.turns.written(begin))

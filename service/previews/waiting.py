@@ -30,7 +30,7 @@ async def answered(request: Request, services: Services, preview_id: str) -> Res
             request, services, preview_id, limits.wait_seconds, lambda it: it.over or it.waiting is not None
         )
     if not seen.over:
-        seen = await run_in_threadpool(_give_up, services, preview_id)
+        seen = await services.turns.written(lambda: _give_up(services, preview_id))
     if seen.error is not None:
         raise LatentmillError.from_problem(seen.error)
     if seen.content is None:

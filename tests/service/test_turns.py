@@ -1,138 +1,82 @@
-"""A tenant that may run two jobs at a time: the others wait, say why, and begin by themselves."""
+"""Requests that write take turns: whoever only reads does not wait for them, and a key is not looked up every time."""
 
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import update
 
-from latentmill.errors import DataError
-from service.database import Database
-from service.limits import begun_jobs
-from service.outcomes import Outcomes
-from service.settings import LimitSettings
-from service.tables import JobRow
-from service.work import claim
+from service.database import database_time
+from service.keys import operations as keys
+from service.tables import KeyRow
+from tests.conftest import settings_for
 from tests.service.conftest import serving
 
-LIMITS = LimitSettings(running_jobs=2)
+JOB = {"model": "digits", "strategy": {"kind": "prior"}, "rows": 10}
+WRITERS = 50  # more than the pool has threads or the database connections
 
 
 @pytest.fixture
-def server(any_settings):
-    with serving(any_settings.model_copy(update={"limits": LIMITS})) as running:
-        yield running
+def held(server):
+    """The database's write lock in the hands of another process, as it were."""
+    other = sqlite3.connect(server.database.engine.url.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
 
 
-@pytest.fixture
-def ask(client, model):
-    def submit(**more) -> str:
-        body = {"model": model, "strategy": {"kind": "prior"}, "rows": 10, **more}
-        answer = client.post("/v1/jobs", json=body)
-        assert answer.status_code == 202
-        return answer.json()["id"]
-
-    return submit
-
-
-@pytest.fixture
-def waiting(client):
-    """The jobs that say that they wait for a turn, the oldest first."""
-
-    def ids() -> list[str]:
-        jobs = client.get("/v1/jobs", params={"state": "queued"}).json()["data"]
-        return [
-            job["id"] for job in reversed(jobs) if (job["state_reason"] or "").startswith("running_jobs: at most 2")
-        ]
-
-    return ids
+def test_who_reads_does_not_wait_for_those_who_wait_to_write(server, client, model, api_key, held):
+    headers = {"Authorization": f"Bearer {api_key}"}
+    limits = httpx.Limits(max_connections=WRITERS)
+    with (
+        httpx.Client(base_url=server.url, headers=headers, limits=limits, timeout=30, trust_env=False) as writers,
+        ThreadPoolExecutor(WRITERS) as pool,
+    ):
+        posted = [pool.submit(writers.post, "/v1/jobs", json=JOB) for _ in range(WRITERS)]
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:  # all have come by now, and more of them come while this one reads
+            began = time.monotonic()
+            assert client.get(f"/v1/models/{model}").status_code == 200
+            assert time.monotonic() - began < 5, "reading waited for the writers"
+        assert not any(answer.done() for answer in posted)
+        held.execute("ROLLBACK")
+        assert [answer.result(30).status_code for answer in posted] == [202] * WRITERS
 
 
-@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "deleted"])
-def test_the_third_job_waits_and_begins_when_one_ends(client, worker, ask, waiting, end):
-    first, _, third = ask(), ask(), ask()
-    assert waiting() == [third]
-    assert len(worker.items("shard")) == 2
-    assert client.get(f"/v1/jobs/{third}").json()["progress"]["shards_total"] == 1, "its plan is fixed"
-    match end:
-        case "succeeded":
-            worker.shard()
-            worker.finalize()
-        case "failed":
-            worker.fail("shard", DataError("NaN"))
-        case "cancelled":
-            client.post(f"/v1/jobs/{first}/cancel")
-        case "deleted":
-            client.delete(f"/v1/jobs/{first}")
-    assert waiting() == []
-    assert {item.subject_id for item in worker.items("shard")} >= {third}
-    assert client.get("/v1/limits").json()["usage"]["running_jobs"] == 2
+def test_a_turn_that_does_not_come_in_time_is_a_503(tmp_path, sqlite_url):
+    settings = settings_for(tmp_path, sqlite_url)
+    settings = settings.model_copy(update={"database": settings.database.model_copy(update={"busy_seconds": 0.3})})
+    with serving(settings) as server, httpx.Client(base_url=server.url, trust_env=False, timeout=10) as client:
+        with server.database.writing() as session:
+            key = keys.create(session, pepper=server.services.pepper, tenant="one").text
+        client.headers["Authorization"] = f"Bearer {key}"
+        assert client.get("/v1/jobs").status_code == 200
+        other = sqlite3.connect(server.database.engine.url.database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(lambda _: client.post("/v1/jobs", json=JOB), range(6)))
+        other.execute("ROLLBACK")
+        other.close()
+        assert {(answer.status_code, answer.json()["code"]) for answer in found} == {(503, "database_fault")}
+        assert all(answer.json()["retryable"] and "Retry-After" in answer.headers for answer in found)
+        assert client.post("/v1/jobs", json=JOB).status_code == 404, "the model is unknown, and the database back"
 
 
-def test_held_jobs_go_by_priority_and_then_by_age(client, worker, ask, waiting):
-    running = [ask(), ask()]
-    old, urgent, young = ask(), ask(priority=9), ask()
-    client.post(f"/v1/jobs/{running[0]}/cancel")
-    assert waiting() == [old, young]
-    client.post(f"/v1/jobs/{running[1]}/cancel")
-    assert waiting() == [young]
-    client.post(f"/v1/jobs/{young}/cancel")
-    client.post(f"/v1/jobs/{urgent}/cancel")
-    assert client.get(f"/v1/jobs/{young}").json()["state"] == "cancelled"
-    assert client.post(f"/v1/jobs/{young}/retry").status_code == 202
-    assert waiting() == [], "the other one that was cancelled has made room"
-
-
-def test_a_model_that_a_held_job_needs_is_in_use(client, model, ask):
-    held = [ask(), ask(), ask()][2]
-    refused = client.delete(f"/v1/models/{model}")
-    assert refused.status_code == 409
-    assert held in refused.json()["detail"]
-
-
-def test_the_sweep_begins_what_a_crash_or_other_settings_left(server, ask, waiting, any_settings):
-    first, _, *held = [ask() for _ in range(4)]
+def test_a_key_is_looked_up_once_a_second_and_soon_found_to_have_ended(server, client, api_key):
+    trusted = server.services.settings.keys.trusted_seconds
+    assert client.get("/v1/jobs").status_code == 200
+    before, began = len(server.reads), time.monotonic()
+    for _ in range(20):
+        assert client.get("/v1/limits").status_code == 200
+    looked = len(server.reads) - before
+    assert looked <= 20 + 1 + (time.monotonic() - began) / trusted, "one for each answer, and one a second for the key"
     with server.database.writing() as session:
-        session.get_one(JobRow, first).state = "cancelled"  # and then the process died
-    assert waiting() == held
-    with server.database.writing() as session:
-        server.services.outcomes.resume(session)
-    assert waiting() == held[1:]
-    unlimited = Outcomes(server.services.storage, any_settings)
-    with server.database.writing() as session:
-        unlimited.resume(session)
-    assert waiting() == []
-
-
-def test_twenty_at_once_begin_two(server, worker, ask, waiting):
-    with ThreadPoolExecutor(20) as threads:
-        list(threads.map(lambda _: ask(), range(20)))
-    assert len(worker.items("shard")) == 2
-    assert len(waiting()) == 18
-
-
-def test_workers_that_end_jobs_at_the_same_time_never_run_three_and_leave_none(server, worker, ask):
-    jobs = [ask(rows=300, shard_rows=150) for _ in range(12)]
-    most: list[int] = []
-
-    def work_on(database: Database) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with database.reading() as session:
-                most.append(begun_jobs(session, worker.tenant_id))
-                states = session.execute(select(JobRow.state).where(JobRow.id.in_(jobs))).scalars().all()
-            if set(states) == {"succeeded"}:
-                return
-            for kind in ("shard", "finalize"):
-                for item in worker.items(kind)[:2]:
-                    with database.writing() as session:
-                        taken = claim(session, item.id, owner="by hand", lease_seconds=60)
-                    if taken is not None:
-                        worker.shard(taken) if kind == "shard" else worker.finalize(taken)
-
-    with ThreadPoolExecutor(4) as threads:
-        for done in [threads.submit(work_on, server.database) for _ in range(4)]:
-            done.result()
-    assert max(most) == 2
-    with server.database.reading() as session:
-        assert set(session.execute(select(JobRow.state)).scalars()) == {"succeeded"}
+        mine = KeyRow.id == f"key_{api_key.split('_')[1]}"
+        session.execute(update(KeyRow).where(mine).values(revoked_at=database_time()))
+    ended = time.monotonic()
+    while client.get("/v1/limits").status_code != 401:
+        assert time.monotonic() < ended + trusted + 5
+        time.sleep(0.02)
+    assert client.get("/v1/limits").status_code == 401, "a refusal is no news"
