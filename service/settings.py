@@ -103,6 +103,7 @@ class WorkerSettings(Group):
     scratch_dir: Path | None = None  # none: in data_dir
     model_cache_bytes: Bytes = 2 * GIB
     density_cache_bytes: Bytes = 2 * GIB
+    memory_bytes: Bytes | None = None  # of a child that is then replaced; none: see workers/memory.py
 
 
 class SandboxSettings(Group):

@@ -18,11 +18,13 @@ from celery.loaders.app import AppLoader
 from service import logs
 from service.queue import celery_config
 from service.settings import Settings
+from workers.memory import child_bytes
 
 if TYPE_CHECKING:
     from workers.workshop import Workshop
 
 GOODBYE_SECONDS = 0.1
+PUBLISHING_SECONDS = 1.0  # given to what a child publishes last
 CHILD_START_SECONDS = 120.0  # a child loads torch, on a cold disk too; Celery would give it four
 
 
@@ -73,6 +75,7 @@ def create_worker(settings: Settings, *, name: str, device: str, takes_uploads: 
         # for ever for one that nobody holds; and it cannot use CUDA.
         worker_pool_start_method="spawn",
         worker_proc_alive_timeout=CHILD_START_SECONDS,
+        worker_max_memory_per_child=child_bytes(settings.worker) // 1024,
         latentmill_settings=settings.model_dump(mode="json", exclude={"keys"}),
         latentmill_worker=name,
         latentmill_device=device,
@@ -110,5 +113,8 @@ def _prepare_child(**_: Any) -> None:
 
 @signals.worker_process_shutdown.connect
 def _end_soon(exitcode: int, **_: Any) -> None:
+    if (workshop := vars(current_app._get_current_object()).get("workshop")) is not None:  # not where it died at birth
+        # What this child was to have published would wait for the next sweep.
+        workshop.publisher.close(PUBLISHING_SECONDS)
     # The pool has a child that has said goodbye sleep for another second, and its parent wait for it.
     threading.Timer(GOODBYE_SECONDS, os._exit, [exitcode]).start()

@@ -17,6 +17,7 @@ from service.work.workers import live_workers
 
 logger = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 5.0  # a broker that is away is asked for longer
 FEWEST_MESSAGES = 2  # of a queue without a live worker: one that starts finds work at once
 
 
@@ -37,6 +38,7 @@ class Publisher:
         self._queue = queue
         self._work = settings.work
         self._nudged = threading.Event()
+        self._wanted = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -61,22 +63,24 @@ class Publisher:
             if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
                 self._thread.start()
+        self._wanted.set()
         self._nudged.set()
 
-    def close(self) -> None:
-        """End the thread, after what it is doing now."""
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """End the thread, after what it was told to publish; it is left to itself if that takes longer."""
         self._closing.set()
         self._nudged.set()
         with self._starting:
             if self._thread is not None:
-                self._thread.join()
+                self._thread.join(seconds)
 
     def _run(self) -> None:
-        while True:
+        while not self._closing.is_set() or self._wanted.is_set():
             self._nudged.wait()
             self._nudged.clear()
-            if self._closing.is_set():
-                return
+            if not self._wanted.is_set():
+                continue
+            self._wanted.clear()
             try:
                 self.publish()
             except Exception:
