@@ -16,6 +16,7 @@ import httpx
 from latentmill import broker
 from latentmill.data_dir import Claimed, claim_data_dir, rotated_log, write_private
 from latentmill.errors import Conflict, NotAuthenticated, StartFailed
+from latentmill.listening import KEY_FILE, refuse_remote
 from latentmill.processes import SERVICE_NEEDS, WORKERS_NEED, require, service_command, worker_command
 from latentmill.supervision import Child, Supervisor
 from latentmill.surroundings import ENDPOINT_FILE, child_environment, default_data_dir
@@ -24,7 +25,6 @@ DEFAULT_PORT = 8321
 BROKER_SECONDS = 30.0
 READY_SECONDS = 180.0  # the first start of torch on a cold disk
 HOPELESS_DEATHS = 3  # a child that dies so often before all is ready will not start
-KEY_FILE = "api_key"
 
 Device = Literal["auto", "cpu", "cuda"]
 Say = Callable[[str], object]
@@ -33,8 +33,9 @@ Say = Callable[[str], object]
 class Stack:
     """Everything on one machine, from `with Stack(...) as stack:` to the end of the block.
 
-    `port` 0 takes a free one. `workers` is the number of the compute worker's processes. `environment` changes
-    settings (`LATENTMILL_...`) of the children. SIGKILL of this process ends the children too.
+    `port` 0 takes a free one. `allow_remote` lets `host` be one that the network reaches. `workers` is the number of
+    the compute worker's processes. `environment` changes settings (`LATENTMILL_...`) of the children. SIGKILL of this
+    process ends the children too.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Stack:
         *,
         data_dir: str | os.PathLike[str] | None = None,
         host: str = "127.0.0.1",
+        allow_remote: bool = False,
         port: int = DEFAULT_PORT,
         workers: int | None = None,
         device: Device | None = None,
@@ -50,6 +52,7 @@ class Stack:
     ) -> None:
         self.data_dir = (Path(data_dir) if data_dir is not None else default_data_dir()).expanduser().absolute()
         self.host = host
+        self._allow_remote = allow_remote
         self.port = port
         self.url = ""
         self.api_key = ""
@@ -87,6 +90,8 @@ class Stack:
     def start(self) -> None:
         """Start everything and return when the API says that it is ready."""
         require("up", (*SERVICE_NEEDS, *WORKERS_NEED))
+        if not self._allow_remote:
+            refuse_remote(self.host, self.data_dir)
         binary = broker.server_binary()
         self._claimed = claim_data_dir(self.data_dir)
         self.port = _open_port(self.host, self.port)
@@ -136,6 +141,7 @@ class Stack:
             "LATENTMILL_DATA_DIR": str(self.data_dir),
             "LATENTMILL_BROKER__URL": f"redis+socket://{socket_path}",
             "LATENTMILL_API__HOST": self.host,
+            "LATENTMILL_API__ALLOW_REMOTE": str(self._allow_remote).lower(),
             "LATENTMILL_API__PORT": str(self.port),
         }
         if self._device is not None:

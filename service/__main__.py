@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from latentmill.errors import LatentmillError
+from latentmill.listening import KEY_FILE, refuse_remote
 from service import logs
 from service.keys.commands import add_commands as add_key_commands
 from service.settings import Settings
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     api = commands.add_parser("api", help="serve HTTP")
     api.add_argument("--host", help="where to listen (default: the setting api.host)")
+    api.add_argument("--allow-remote", action="store_true", help="even with the key of `latentmill up` beside it")
     api.add_argument("--port", type=int, help="0 takes any free port (default: the setting api.port)")
     api.set_defaults(run=_api)
     beat = commands.add_parser("beat", help="sweep and publish every few seconds")
@@ -48,19 +50,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _api(asked: argparse.Namespace, settings: Settings) -> None:
+    host = listening_host(asked, settings)
     import uvicorn  # the other commands start without the web framework
 
     from service.app import create_app
 
     uvicorn.run(
         create_app(settings),
-        host=asked.host or settings.api.host,
+        host=host,
         port=settings.api.port if asked.port is None else asked.port,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=10,
     )
+
+
+def listening_host(asked: argparse.Namespace, settings: Settings) -> str:
+    """Where to listen; StartFailed where the network would reach the key of `latentmill up`."""
+    host: str = asked.host if asked.host is not None else settings.api.host
+    if (settings.data_dir / KEY_FILE).exists() and not (asked.allow_remote or settings.api.allow_remote):
+        refuse_remote(host, settings.data_dir)
+    return host
 
 
 def _beat(asked: argparse.Namespace, settings: Settings) -> None:

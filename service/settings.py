@@ -42,6 +42,7 @@ class StorageSettings(Group):
 
 class ApiSettings(Group):
     host: str = "127.0.0.1"
+    allow_remote: bool = False  # listen where the network reaches it although data_dir holds the key of `latentmill up`
     port: Annotated[int, Field(ge=0, le=65_535)] = 8321
 
 

@@ -13,6 +13,14 @@ from latentmill.surroundings import child_environment
 DATA_DIR_HELP = "Where everything is kept; default: LATENTMILL_DATA_DIR, else ~/.latentmill."
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
+AllowRemote = Annotated[
+    bool,
+    typer.Option(
+        "--allow-remote",
+        envvar="LATENTMILL_API__ALLOW_REMOTE",
+        help="Listen also where the network reaches it, although the local key may do everything.",
+    ),
+]
 DeviceName = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where models run; default: auto.")]
 
 Lifetime = Annotated[
@@ -26,6 +34,7 @@ def up(
     data_dir: Annotated[Path | None, typer.Option(file_okay=False, help=DATA_DIR_HELP)] = None,
     host: Host = "127.0.0.1",
     port: Port = 8321,
+    allow_remote: AllowRemote = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that generate; default: 1.")] = None,
     device: DeviceName = None,
 ) -> None:
@@ -34,7 +43,15 @@ def up(
     from latentmill.stack import up as run_until_stopped
 
     require("up", (*SERVICE_NEEDS, *WORKERS_NEED))
-    stack = Stack(data_dir=data_dir, host=host, port=port, workers=workers, device=device, say=typer.echo)
+    stack = Stack(
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        allow_remote=allow_remote,
+        workers=workers,
+        device=device,
+        say=typer.echo,
+    )
     say(f"Starting broker, API and workers; everything is kept in {stack.data_dir} ...")
     run_until_stopped(stack)
 
@@ -54,11 +71,13 @@ def demo(
 def api(
     host: Annotated[str | None, typer.Option(help="The address to listen on; default: LATENTMILL_API__HOST.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: LATENTMILL_API__PORT.")] = None,
+    allow_remote: AllowRemote = False,
 ) -> None:
     """The HTTP service alone."""
     require("api", SERVICE_NEEDS, "service")
     arguments = [] if host is None else ["--host", host]
     arguments += [] if port is None else ["--port", str(port)]
+    arguments += ["--allow-remote"] if allow_remote else []
     _become(service_command("api", *arguments))
 
 
