@@ -20,6 +20,7 @@ from service.database import Database
 from service.keys import operations as keys
 from service.settings import BrokerSettings, KeySettings, LimitSettings, Settings
 from service.tables import TenantRow, WorkerRow
+from tests.conftest import settings_for
 from tests.service.steps import Server, Worker
 
 
@@ -71,6 +72,24 @@ def serving(settings: Settings) -> Iterator[Server]:
         running.should_exit = True
         thread.join(10)
         listener.close()
+
+
+@contextmanager
+def serving_on(database: str, limits: LimitSettings, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server with these limits on sqlite or postgres, for the tests of a file: each has tenants of its own."""
+    folder = request.getfixturevalue("tmp_path_factory").mktemp(database)
+    if database == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "latentmill.db")
+        url = f"sqlite:///{folder / 'latentmill.db'}"
+    else:
+        url = request.getfixturevalue("postgres_database")
+    settings = settings_for(folder, url).model_copy(update={"limits": limits})
+    try:
+        with serving(settings) as running:
+            yield running
+    finally:
+        if database == "postgres":
+            request.getfixturevalue("postgres_server").empty(url)
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from service.settings import LimitSettings
-from service.tables import JobRow, ModelRow, WorkItemRow
-from tests.conftest import settings_for
-from tests.service.conftest import serving
+from service.tables import JobRow, ModelRow
+from tests.service.conftest import serving_on
 
 TENANTS = {
     "small": {"rows_per_job": 100, "shards_per_job": 3, "upload_bytes": 3000},
@@ -19,24 +18,30 @@ TENANTS = {
 }
 
 
+LIMITS = LimitSettings(tenants=TENANTS)
+
+
 @pytest.fixture(scope="module")
-def sqlite_server(tmp_path_factory, sqlite_template):
-    folder = tmp_path_factory.mktemp("limits")
-    (folder / "latentmill.db").write_bytes(sqlite_template.read_bytes())
-    settings = settings_for(folder, f"sqlite:///{folder / 'latentmill.db'}")
-    with serving(settings.model_copy(update={"limits": LimitSettings(tenants=TENANTS)})) as running:
+def sqlite_server(request):
+    with serving_on("sqlite", LIMITS, request) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def postgres_server_of_ours(request):
+    with serving_on("postgres", LIMITS, request) as running:
         yield running
 
 
 @pytest.fixture
 def server(request):
-    """One for all tests, except where the database matters."""
-    if "any_settings" not in request.fixturenames:
-        yield request.getfixturevalue("sqlite_server")
-        return
-    settings = request.getfixturevalue("any_settings")
-    with serving(settings.model_copy(update={"limits": LimitSettings(tenants=TENANTS)})) as running:
-        yield running
+    """One of SQLite for all tests; for those marked `both` one of each kind."""
+    return request.getfixturevalue(getattr(request, "param", "sqlite_server"))
+
+
+both = pytest.mark.parametrize(
+    "server", ["sqlite_server", "postgres_server_of_ours"], ids=["sqlite", "postgres"], indirect=True
+)
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def tenant(request):
 def _emptied(request, client):
     """Tenants have names here, so they are shared between the tests of one server."""
     yield
-    if "any_settings" not in request.fixturenames and "hasty" not in request.node.callspec.params.values():
+    if "hasty" not in request.node.callspec.params.values():
         for noun in ("jobs", "fits", "datasets", "models"):
             for found in client.get(f"/v1/{noun}").json()["data"]:
                 client.delete(f"/v1/{noun}/{found['id']}")
@@ -136,16 +141,18 @@ def test_a_job_that_waited_is_refused_when_its_size_is_known(client, upload, wor
     assert worker.items("shard") == []
 
 
+@both
 @of("tight")
-def test_twenty_at_once_never_pass_the_limit_on_stored_bytes(any_settings, server, client, model, worker):
+def test_twenty_at_once_never_pass_the_limit_on_stored_bytes(server, client, model, worker):
     # Each plans 64 x 32 = 2,048 bytes, so that nine of them fit beside the model.
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: ask(client, model, 32), range(20)))
     assert sorted(answer.status_code for answer in answers) == [202] * 9 + [422] * 11
     assert usage(client)["planned_bytes"] == 9 * 2048
     with server.database.reading() as session:
-        assert session.execute(select(func.count()).select_from(JobRow)).scalar_one() == 9
-        assert session.execute(select(func.count()).where(WorkItemRow.kind == "shard")).scalar_one() == 9
+        mine = JobRow.tenant_id == worker.tenant_id
+        assert session.execute(select(func.count()).where(mine, JobRow.state == "queued")).scalar_one() == 9
+        assert len(worker.items("shard")) == 9
     with ThreadPoolExecutor(8) as threads:
         uploads = threads.map(
             lambda n: client.post("/v1/models", files={"file": ("a", bytes([n]) * 600)}).status_code, range(8)
@@ -153,11 +160,13 @@ def test_twenty_at_once_never_pass_the_limit_on_stored_bytes(any_settings, serve
         assert sorted(uploads) == [202] * 2 + [422] * 6
     assert len(worker.stored_keys()) == 3, "what was refused is gone"
     with server.database.reading() as session:
-        assert session.execute(select(func.count()).select_from(ModelRow)).scalar_one() == 3
+        mine = ModelRow.tenant_id == worker.tenant_id
+        assert session.execute(select(func.count()).where(mine, ModelRow.deleted_at.is_(None))).scalar_one() == 3
 
 
+@both
 @of("queued")
-def test_twenty_at_once_never_pass_the_limit_on_queued_jobs(any_settings, client, model, worker):
+def test_twenty_at_once_never_pass_the_limit_on_queued_jobs(client, model, worker):
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: ask(client, model), range(20)))
     refused = [answer for answer in answers if answer.status_code == 429]
