@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from latentmill.errors import RangeNotSatisfiable, Unavailable, Unreachable, VerificationFailed
+from latentmill.errors import RangeNotSatisfiable, TooManyRequests, Unavailable, Unreachable, VerificationFailed
 from latentmill.resources.dataset_folder import ShardFile, matches
 from latentmill.resources.disk import PIECE_BYTES, disk_errors, sha256_of
 from latentmill.transport import Patience, Transport
@@ -47,7 +47,7 @@ def _fill(transport: Transport, url: str, shard: ShardFile, part: Path, *, count
         try:
             _append(transport, url, part, had, count=count, stop=stop)
             failure = Unreachable(f"{shard.name} breaks off at {_size(part):,} of {shard.bytes:,} bytes")
-        except (Unreachable, Unavailable) as error:
+        except (Unreachable, Unavailable, TooManyRequests) as error:
             failure = error if isinstance(error, Unreachable) else Unreachable(error.detail)
         except RangeNotSatisfiable as error:
             _drop(part, count)

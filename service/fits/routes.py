@@ -24,6 +24,7 @@ from service.datasets.tables import DatasetRow
 from service.dependencies import CallerOf, Creating, PageOf, Reading, ServicesOf, WaitingOf, Writing
 from service.fits import operations
 from service.fits.tables import FitRow
+from service.limits import check_room
 from service.models.tables import ModelRow
 from service.resources import find, find_id, page, waits_out, with_cause
 from service.waiting import Sight
@@ -86,6 +87,8 @@ def create_fit(body: Annotated[FitRequest, Body(openapi_examples=examples.FITS)]
 
     def make() -> Answer:
         row, new = operations.create(creating.session, creating.tenant_id, body)
+        if new:
+            check_room(creating.session, creating.tenant_id, creating.settings)
         return created(fit_of(creating.session, row), path=f"/v1/fits/{row.id}", new=new)
 
     return creating.once("fits", body.canonical(), make).response()

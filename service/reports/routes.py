@@ -25,6 +25,7 @@ from service.accept import preferred
 from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields, shown
 from service.datasets.tables import DatasetRow
 from service.dependencies import CallerOf, Creating, PageOf, Reading, ServicesOf, WaitingOf, Writing
+from service.limits import check_room
 from service.models.tables import ModelRow
 from service.reports import operations
 from service.reports.tables import ReportRow
@@ -108,6 +109,7 @@ def create_report(
 
     def make() -> Answer:
         row = operations.create(creating.session, creating.tenant_id, body)
+        check_room(creating.session, creating.tenant_id, creating.settings)
         return created(report_of(creating.session, row), path=path_of(row), new=True)
 
     return creating.once("reports", body.canonical(), make).response()

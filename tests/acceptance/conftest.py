@@ -1,5 +1,6 @@
 """The real stack: broker, API, beat and workers as processes, in a directory of their own."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from latentmill.resources.resource import Resource
 from latentmill.stack import Stack
 
 DEMO_BUNDLE = Path(latentmill.__file__).parent / "demo" / "digits.vae.zip"
+TENANTS = {
+    "bounded": {"running_jobs": 1, "stored_bytes": 400_000, "requests_per_second": 20, "request_burst": 5},
+}
 SHORT = {  # seconds: what a killed process held is taken back soon
     "LATENTMILL_WORK__LEASE_SECONDS": "3",
     "LATENTMILL_WORK__HEARTBEAT_SECONDS": "0.5",
@@ -18,6 +22,8 @@ SHORT = {  # seconds: what a killed process held is taken back soon
     "LATENTMILL_WORK__SWEEP_SECONDS": "0.3",
     "LATENTMILL_WORK__LOST_DELAY_SECONDS": "0.1",
     "LATENTMILL_WORK__REPUBLISH_SECONDS": "3",
+    "LATENTMILL_RETENTION__LOOK_SECONDS": "0.3",
+    "LATENTMILL_LIMITS__TENANTS": json.dumps(TENANTS),
 }
 
 
