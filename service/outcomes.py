@@ -12,8 +12,8 @@ from service.datasets import operations as datasets
 from service.fits import encodings
 from service.fits import operations as fits
 from service.fits.tables import EncodingRow, FitRow
+from service.jobs import holding, shards
 from service.jobs import operations as jobs
-from service.jobs import shards, turns
 from service.jobs.tables import JobRow
 from service.models import operations as models
 from service.previews import operations as previews
@@ -57,7 +57,7 @@ class Outcomes:
         """A resource has become ready, or has failed with `problem`: its dependents start, or fail with it."""
         if kind == "job":
             # Nothing needs a job; but a limit of its tenant may hold others until it is over.
-            turns.pass_turns(session, session.get_one(JobRow, resource_id).tenant_id, self._settings)
+            holding.begin_held(session, session.get_one(JobRow, resource_id).tenant_id, self._settings)
             return
         dependents = needs.dependents_of(session, (kind, resource_id))
         _lock(session, dependents)
@@ -142,7 +142,7 @@ class Outcomes:
     def resume(self, session: Session) -> None:
         """Move on what a crash left behind, and drop the previews that nobody waits for."""
         jobs.resume(session)
-        turns.begin_held(session, self._settings)
+        holding.begin_all_held(session, self._settings)
         previews.drop_old(session, self._settings.work)
 
     def deleted(self, session: Session, kind: ResourceKind, resource_id: str) -> None:

@@ -15,7 +15,7 @@ from service.database import database_now, new_id
 from service.datasets.tables import DatasetRow
 from service.fits import encodings
 from service.fits.tables import EncodingRow, FitRow
-from service.jobs import turns
+from service.jobs import holding
 from service.jobs.planning import Plan, has_worker, plan_of
 from service.jobs.resolution import Resolved, check, resolve
 from service.jobs.shards import begin_finalizing
@@ -165,7 +165,7 @@ def resume(session: Session) -> None:
         if work.live_items(session, job_id=job_id):
             continue
         if job.state == "running":
-            turns.go_on(session, job)
+            holding.go_on(session, job)
         elif job.state == "finalizing":
             begin_finalizing(session, job)
         finish_cancelling(session, job)
@@ -196,7 +196,7 @@ def _begin(session: Session, job: JobRow, the_plan: Plan, settings: Settings) ->
         job.shard_rows, job.shards_total = the_plan.shard_rows, the_plan.shards_total
         job.label_counts, job.planned_bytes = the_plan.label_counts, the_plan.estimated_bytes
     check_room(session, job.tenant_id, settings)
-    turns.take_turn(session, job, settings)
+    holding.begin_or_hold(session, job, settings)
 
 
 def _resolved(session: Session, tenant_id: str, request: JobRequest, settings: Settings) -> Resolved:

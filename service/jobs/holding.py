@@ -1,4 +1,4 @@
-"""Turns: a tenant has no more jobs begun at a time than it may; the others are held, and begin by themselves.
+"""Holding jobs: no more of a tenant's are begun at a time than may be; the others begin by themselves, in their order.
 
 A held job has its plan, but no work items yet: it is queued, and its `state_reason` names the limit.
 """
@@ -15,18 +15,18 @@ from service.settings import Settings
 HELD = "running_jobs"
 
 
-def take_turn(session: Session, job: JobRow, settings: Settings) -> None:
+def begin_or_hold(session: Session, job: JobRow, settings: Settings) -> None:
     """Begin the locked job, or hold it where as many of its tenant's are begun as may be."""
     limit = limits_of(session, job.tenant_id, settings).running_jobs
     if limit is None:
         go_on(session, job)
         return
-    # Held first and then chosen with the others: it must not pass those that wait.
+    # Held first and then chosen with the others: it must not pass those that are held.
     job.state_reason = f"{HELD}: at most {limit:,} jobs of this tenant run at a time; it begins when another has ended"
-    pass_turns(session, job.tenant_id, settings)
+    begin_held(session, job.tenant_id, settings)
 
 
-def pass_turns(session: Session, tenant_id: str, settings: Settings) -> None:
+def begin_held(session: Session, tenant_id: str, settings: Settings) -> None:
     """Begin the tenant's held jobs as far as its limit allows: those of the highest priority, then the oldest."""
     if (limit := limits_of(session, tenant_id, settings).running_jobs) is None:
         return
@@ -37,13 +37,13 @@ def pass_turns(session: Session, tenant_id: str, settings: Settings) -> None:
         _begin(session, _held().where(JobRow.tenant_id == tenant_id).limit(free))
 
 
-def begin_held(session: Session, settings: Settings) -> None:
+def begin_all_held(session: Session, settings: Settings) -> None:
     """Begin the held jobs of all tenants as far as the limits allow: a crash, or other settings, left them behind."""
     tenants = session.execute(_held().with_only_columns(JobRow.tenant_id).distinct().order_by(None)).scalars()
     for tenant_id in sorted(tenants):
         if limits_of(session, tenant_id, settings).running_jobs is None:
             _begin(session, _held().where(JobRow.tenant_id == tenant_id))
-        pass_turns(session, tenant_id, settings)
+        begin_held(session, tenant_id, settings)
 
 
 def go_on(session: Session, job: JobRow) -> None:
