@@ -73,6 +73,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "visibility_timeout": settings.broker.visibility_seconds,  # Celery reads it here too
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A broker whose disk is full refuses commands: workers wait for it as for one that is away, and do not end.
+        "broker_channel_error_retry": True,
         "broker_pool_limit": 4,
         "task_publish_retry": True,
         "task_publish_retry_policy": SHORT_RETRIES,

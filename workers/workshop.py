@@ -15,7 +15,15 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import load_file as load_tensor_file
 from sqlalchemy.orm import Session
 
-from latentmill.errors import DatabaseFault, Internal, LatentmillError, OutOfMemory, StorageFull, Unavailable
+from latentmill.errors import (
+    DatabaseFault,
+    Internal,
+    LatentmillError,
+    OutOfMemory,
+    StorageFault,
+    StorageFull,
+    Unavailable,
+)
 from latentmill.specs import Execution
 from service.database import Database
 from service.jobs.sources import FitSource
@@ -24,7 +32,7 @@ from service.outcomes import Outcomes
 from service.queue import Queue
 from service.settings import Settings
 from service.storage import open_storage, room_in
-from service.work import Claim, FenceLost, Heartbeat, Kind, Stopped, claim, hand_back
+from service.work import Claim, FenceLost, Heartbeat, Kind, Stopped, claim, hand_back, siblings
 from service.work.publisher import Publisher
 from workers.devices import DeviceKind, ModelCache, is_out_of_memory
 from workers.disk import is_disk_full
@@ -160,10 +168,14 @@ class Workshop:
         """A fault of the surroundings counts as no attempt: the item waits, longer each time, and says why."""
         delay_seconds = claimed.wait_seconds(self.settings.work.longest_delay_seconds)
         log.warning("%s %s waits %g s: %s", claimed.kind, claimed.item_id, delay_seconds, fault.detail)
-        again = partial(
-            hand_back, waiting=fault.problem(claimed.request_id), delay_seconds=delay_seconds, counts="waits"
-        )
-        self._written(lambda session: again(session, claimed))
+        problem = fault.problem(claimed.request_id)
+
+        def wait(session: Session) -> None:
+            hand_back(session, claimed, waiting=problem, delay_seconds=delay_seconds, counts="waits")
+            if claimed.kind == "shard" and isinstance(fault, StorageFull | StorageFault):
+                siblings.keep_waiting(session, claimed, waiting=problem, delay_seconds=delay_seconds)
+
+        self._written(wait)
 
     def _fail(self, claimed: Claim, error: LatentmillError) -> None:
         """An error of the model or the data ends the item at once; a device out of memory gets another attempt."""

@@ -13,7 +13,7 @@ from service.database import database_now
 from service.jobs.sources import RowWork, row_work_fields
 from service.jobs.states import add_event, finish_cancelling, lock, move
 from service.jobs.tables import JobRow, ShardRow
-from service.work import Claim
+from service.work import Claim, siblings
 
 PIECE = 1000  # so many work items of a job are added at a time
 EXTENSIONS: dict[Format, str] = {"npz": "npz", "parquet": "parquet"}
@@ -107,6 +107,7 @@ def commit_shard(
     """Publish the shard; the last one moves the job to finalizing. FenceLost: it must not be published."""
     job = lock(session, claim.subject_id)
     work.finish(session, claim)
+    siblings.go_on(session, claim)
     if claim.index is None or job.shard_rows is None:
         raise ValueError(f"{claim.item_id} is no shard")
     now = database_now(session)

@@ -43,8 +43,15 @@ Found = TypeVar("Found")
 class Mill:
     """The stack, a client of it, and what its 40 shards are when nobody disturbs them."""
 
-    def __init__(self, stack: Stack, postgres: PostgresServer | None = None, database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        postgres: PostgresServer | None = None,
+        database_url: str | None = None,
+        shard_rows: int = SHARD_ROWS,
+    ) -> None:
         self.stack = stack
+        self.shard_rows = shard_rows
         self.postgres = postgres
         self.settings = Settings(data_dir=stack.data_dir, database=DatabaseSettings(url=database_url))
         self.database = Database(self.settings)
@@ -59,7 +66,12 @@ class Mill:
 
     def submit(self, fault: str, *, shards: int = SHARDS) -> Job:
         """The job that is to be disturbed: always the same one, or the first shards of it."""
-        body = {"strategy": {"kind": "prior"}, "shard_rows": SHARD_ROWS, "rows": shards * SHARD_ROWS, "seed": 5}
+        body = {
+            "strategy": {"kind": "prior"},
+            "shard_rows": self.shard_rows,
+            "rows": shards * self.shard_rows,
+            "seed": 5,
+        }
         return self.client.jobs.create(self.model, **body, metadata={"fault": fault})
 
     def shards_done(self, job: Job) -> int:

@@ -1,0 +1,70 @@
+"""The disk fills up in the middle of a job, down to the last byte: under the database and the broker too."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from latentmill.errors import DatabaseFull, LatentmillError, StorageFull
+from latentmill.stack import Stack
+from service.settings import MIB
+from tests.faults.follower import following
+from tests.faults.mill import LONGEST_SECONDS, SHARDS, SHORT, Mill, until
+from tests.faults.promises import assert_nothing_left_over, assert_whole
+from tests.small_disk import fill, free, is_full, small_disk
+
+RESERVE = 8 * MIB
+ROOM = 2 * MIB  # for a few of the shards
+SHARD_ROWS = 4_000  # 256,000 bytes
+FULL_SECONDS = 4.0  # beyond a lease
+FULL = {"LATENTMILL_WORK__LONGEST_DELAY_SECONDS": "2", "LATENTMILL_STORAGE__RESERVE_BYTES": str(RESERVE)}
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def mill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mill]:
+    """A stack that keeps all it has on a small disk of its own."""
+    with (
+        small_disk(tmp_path_factory.mktemp("disk") / "small", "96m") as disk,
+        Stack(data_dir=disk / "data", port=0, workers=2, environment={**SHORT, **FULL}) as stack,
+    ):
+        mill = Mill(stack, shard_rows=SHARD_ROWS)
+        yield mill
+        mill.close()
+
+
+def refused(mill: Mill, folder: Path) -> LatentmillError:
+    """What an upload as large as a few shards is answered now."""
+    upload = folder / "upload"
+    upload.write_bytes(b"x" * MIB)
+    with pytest.raises(LatentmillError) as caught:
+        mill.client.models.add(upload, name="refused")
+    return caught.value
+
+
+def test_a_job_whose_disk_fills_up_says_so_and_ends_with_the_same_bytes(mill: Mill, tmp_path: Path) -> None:
+    disk = mill.stack.data_dir.parent
+    fill(disk, leave_bytes=RESERVE + ROOM)
+    job = mill.submit("the disk is full")
+    with following(mill, job) as follower:
+        until(lambda: str(job.refresh().data["state_reason"]).startswith("storage_full: "), "the job says why it waits")
+        assert job.state == "running"
+        assert "storage.reserve_bytes" in job.data["state_reason"]
+        assert isinstance(refused(mill, tmp_path), StorageFull)
+
+        fill(disk)  # somebody else takes the reserve too
+        assert is_full(disk)
+        done = mill.shards_done(job)
+        assert 0 < done < SHARDS
+        time.sleep(FULL_SECONDS)
+        assert job.refresh().state == "running", "what is there can be read"
+        assert isinstance(refused(mill, tmp_path), StorageFull | DatabaseFull)
+        assert mill.shards_done(job) == done
+
+        free(disk)
+        job.wait(LONGEST_SECONDS)
+    assert_whole(mill, job, follower)
+    assert mill.lost(job.id) == 0, "a full disk counts nobody as lost"
+    assert_nothing_left_over(mill)
