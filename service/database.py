@@ -27,7 +27,7 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -185,6 +185,10 @@ def _faults() -> Iterator[None]:
         if _is_full(reason):
             raise DatabaseFull from error
         raise DatabaseFault(f"The database did not answer: {str(reason).strip()}") from error
+    except InternalError as error:
+        if error.connection_invalidated:  # a transaction that did nothing for too long
+            raise DatabaseFault(f"The database gave up on us: {str(error.orig).strip()}") from error
+        raise
 
 
 def _is_full(reason: object) -> bool:
@@ -199,15 +203,34 @@ def _to_json(value: Any) -> str:
 
 
 def _postgres(url: URL, settings: Settings) -> Engine:
-    return create_engine(
+    busy_milliseconds = int(1000 * settings.database.busy_seconds)
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=settings.database.connections,
         max_overflow=settings.database.connections,
         pool_timeout=settings.database.busy_seconds,
         pool_pre_ping=True,
         json_serializer=_to_json,
-        connect_args={"connect_timeout": 5, "application_name": "latentmill"},
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "latentmill",
+            # A server that vanished without a word would be waited for, for hours.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": busy_milliseconds,
+        },
     )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, record: Any) -> None:
+        # A process that was stopped, or whose machine vanished, in the middle of a transaction would keep its locks,
+        # and all others would wait for them.
+        connection.execute(f"SET idle_in_transaction_session_timeout = {busy_milliseconds}")
+        connection.execute(f"SET lock_timeout = {busy_milliseconds}")
+        connection.commit()
+
+    return engine
 
 
 def _sqlite(url: URL, settings: Settings) -> Engine:

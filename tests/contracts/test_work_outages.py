@@ -1,9 +1,15 @@
 """A database that was away: nobody is lost because of it."""
 
-import pytest
+import time
+from datetime import UTC, datetime
 
+import pytest
+from sqlalchemy import select, update
+
+from latentmill.errors import DatabaseFault
 from service.database import Database
-from service.settings import WorkSettings
+from service.settings import DatabaseSettings, Settings, WorkSettings
+from service.tables import TenantRow
 from service.work import FenceLost, claim, finish
 from service.work.outages import Outages
 
@@ -38,3 +44,33 @@ def test_a_claim_whose_commit_was_answered_by_a_fault_is_taken_up_by_its_owner_a
     with any_database.writing() as session:
         finish(session, second)
         assert claim(session, item_id, owner="me", lease_seconds=60, again=True) is None
+
+
+def test_whoever_stops_in_the_middle_of_a_transaction_keeps_nobody_waiting_for_ever(
+    postgres_url: str, settings: Settings
+) -> None:
+    hasty = DatabaseSettings(url=postgres_url, busy_seconds=0.3)
+    database = Database(settings.model_copy(update={"database": hasty}))
+    tenant = TenantRow(id="ten_1", name="somebody", created_at=datetime.now(UTC))
+    with database.writing() as session:
+        session.add(tenant)
+    renamed = update(TenantRow).values(name="somebody else")
+
+    def rename() -> None:
+        with database.writing() as session:
+            session.execute(renamed)
+
+    def fall_asleep() -> None:
+        with database.writing() as session:
+            session.execute(renamed)
+            with pytest.raises(DatabaseFault, match="lock timeout"):
+                rename()
+            time.sleep(0.4)
+            rename()
+            session.execute(renamed)
+
+    with pytest.raises(DatabaseFault, match="gave up on us"):
+        fall_asleep()
+    with database.reading() as session:
+        assert session.execute(select(TenantRow.name)).scalar_one() == "somebody else"
+    database.dispose()

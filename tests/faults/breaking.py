@@ -103,7 +103,7 @@ def stop_a_child_before_its_commit(mill: Mill, job: Job, chance: random.Random) 
     item = _seize_before_commit(mill, job)
     if item is not None:
         _let_another_make(mill, job, item)
-        until(lambda: _stored(mill, job, item) is None, f"the sleeper has deleted what it made of shard {item.index}")
+        until(lambda: stored(mill, job, item) is None, f"the sleeper has deleted what it made of shard {item.index}")
     return item is not None
 
 
@@ -181,6 +181,12 @@ def assert_says_why(mill: Mill) -> None:
     assert time.monotonic() - asked < BUSY_SECONDS + 5
 
 
+def stored(mill: Mill, job: Job, item: Held) -> str | None:
+    """The key of the file that the holder of this very item has stored, if it is there."""
+    name = f"/jobs/{job.id}/{item.index}-{item.fence}-"
+    return next((key for key in mill.objects() if name in key), None)
+
+
 def _seize_before_commit(mill: Mill, job: Job) -> Held | None:
     """An item whose holder is stopped (SIGSTOP) between the storing of its file and the commit; None if all ended."""
     while expendable(mill, "shard", job.id):
@@ -188,16 +194,10 @@ def _seize_before_commit(mill: Mill, job: Job) -> Held | None:
             deadline = time.monotonic() + BUSY_SECONDS / 2
             while time.monotonic() < deadline:
                 for item in held(mill, "shard", job.id):
-                    if item.lost + 1 < LOST_ATTEMPTS and _stored(mill, job, item) is not None:
+                    if item.lost + 1 < LOST_ATTEMPTS and stored(mill, job, item) is not None:
                         item.signal(signal.SIGSTOP)
                         return item
     return None
-
-
-def _stored(mill: Mill, job: Job, item: Held) -> str | None:
-    """The key of the file that the holder of this very item has stored, if it is there."""
-    name = f"/jobs/{job.id}/{item.index}-{item.fence}-"
-    return next((key for key in mill.objects() if name in key), None)
 
 
 def _let_another_make(mill: Mill, job: Job, item: Held) -> None:

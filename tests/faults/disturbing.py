@@ -17,7 +17,7 @@ def disturb(mill: Mill, faults: Sequence[Fault], chance: random.Random) -> list[
             if mill.wait_moment(job, chance) and fault.breaks(mill, job, chance):
                 happened.append(fault.name)
         job.wait(LONGEST_SECONDS)
-    assert_whole(mill, job, follower)
+    assert_whole(mill, job, mill.undisturbed, follower)
     assert_nothing_left_over(mill)
     if not any(fault.loses for fault in faults):
         assert mill.lost(job.id) == 0, "a fault of the surroundings counts as no attempt"

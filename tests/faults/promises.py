@@ -1,6 +1,7 @@
 """What must hold after every fault."""
 
 import hashlib
+from collections.abc import Sequence
 
 from sqlalchemy import select
 
@@ -34,9 +35,8 @@ NAMING = (
 )
 
 
-def assert_whole(mill: Mill, job: Job, follower: Follower | None = None, *, shards: int | None = None) -> None:
-    """The job succeeded, every shard once, with the bytes of the undisturbed run, on the disk too."""
-    expected = mill.undisturbed[:shards]
+def assert_whole(mill: Mill, job: Job, expected: Sequence[str], follower: Follower | None = None) -> None:
+    """The job succeeded, every shard once, with the bytes of an undisturbed run, on the disk too."""
     assert job.refresh().state == "succeeded", job.data
     assert sha256_of(job) == expected
     with mill.database.reading() as session:

@@ -6,20 +6,22 @@ import pytest
 
 from tests.faults.breaking import faults_of, named
 from tests.faults.disturbing import disturb
+from tests.faults.doors import DOORS
 from tests.faults.mill import Mill
+from tests.faults.moments import Subjects, kill_during
 
 # One job for each line: whatever takes long stands last, for the job may be nearly over after it.
 ONCE = [
     ["the API is killed", "beat is killed", "a child is killed"],
-    ["the broker is killed", "the worker is killed"],
-    ["the broker is killed and its data is gone", "the broker hangs"],
+    ["the broker is killed", "the broker is killed and its data is gone", "the worker is killed"],
+    ["the broker hangs", "a child is killed between its file and its commit"],
     ["every message is delivered five times"],
     ["everything is killed"],
     ["a child sleeps beyond its lease"],
-    ["a child is killed between its file and its commit", "a child sleeps between its file and its commit"],
     ["three beats at once"],
     ["SQLite is locked"],
 ]
+ON_POSTGRES = ["a child sleeps between its file and its commit"]
 
 
 @pytest.mark.parametrize("names", ONCE, ids=", ".join)
@@ -28,4 +30,21 @@ def test_a_job_goes_on_when(sqlite_mill: Mill, names: list[str]) -> None:
 
 
 def test_no_fault_is_left_out() -> None:
-    assert sorted(name for names in ONCE for name in names) == sorted(fault.name for fault in faults_of("sqlite"))
+    once = [name for names in ONCE for name in names]
+    assert sorted(once + ON_POSTGRES) == sorted(fault.name for fault in faults_of("sqlite"))
+
+
+def test_what_is_no_shard_is_done_again_when_its_worker_is_killed(sqlite_mill: Mill) -> None:
+    kill_during(Subjects(sqlite_mill), ["encode", "fit", "finalize"])
+
+
+@pytest.mark.full
+def test_a_report_and_uploads_are_done_again_when_their_worker_is_killed(sqlite_mill: Mill) -> None:
+    kill_during(Subjects(sqlite_mill), ["report", "read", "inspect"])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full) if "upload" in name else name for name in DOORS]
+)
+def test_what_was_asked_for_happens_once_when(sqlite_mill: Mill, name: str) -> None:
+    DOORS[name](sqlite_mill, random.Random(name))

@@ -4,37 +4,67 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from tests.faults.breaking import faults_of
 from tests.faults.disturbing import disturb
+from tests.faults.doors import DOORS
 from tests.faults.mill import Mill
+from tests.faults.moments import KINDS, Subjects, kill_during
 
 MOST_AT_ONCE = 4
+Turn = Callable[[random.Random], list[str]]  # the faults that happened
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
+
+
+def turns(mill: Mill) -> tuple[list[Turn], list[Turn]]:
+    """Each fault alone, once; and what is repeated over seeds."""
+    faults, subjects = faults_of(mill.kind), Subjects(mill)
+
+    def during(*kinds) -> list[str]:
+        kill_during(subjects, kinds)
+        return [f"a child is killed during {kind}" for kind in kinds]
+
+    def door(name: str, chance: random.Random) -> list[str]:
+        DOORS[name](mill, chance)
+        return [name]
+
+    def several(chance: random.Random) -> list[str]:
+        return disturb(mill, chance.sample(faults, chance.randint(1, MOST_AT_ONCE)), chance)
+
+    def other(chance: random.Random) -> list[str]:
+        return during(*chance.sample(KINDS, chance.randint(1, MOST_AT_ONCE)))
+
+    def request(chance: random.Random) -> list[str]:
+        return door(chance.choice(list(DOORS)), chance)
+
+    alone: list[Turn] = [lambda chance, fault=fault: disturb(mill, [fault], chance) for fault in faults]
+    alone += [lambda chance, kind=kind: during(kind) for kind in KINDS]
+    alone += [lambda chance, name=name: door(name, chance) for name in DOORS]
+    return alone, [several, several, several, other, request]
 
 
 @pytest.mark.parametrize("mill", ["sqlite_mill", "postgres_mill"])
 def test_whatever_is_broken_the_bytes_are_the_same(mill: str, request, capsys: pytest.CaptureFixture[str]) -> None:
     the_mill: Mill = request.getfixturevalue(mill)
-    faults = faults_of(the_mill.kind)
-    deadline, runs = time.monotonic() + float(os.environ.get("SOAK_SECONDS", "600")) / 2, 0
+    alone, repeated = turns(the_mill)
+    began, seconds, seed = time.monotonic(), float(os.environ.get("SOAK_SECONDS", "600")) / 2, 0
     happened: Counter[str] = Counter()
-    while time.monotonic() < deadline:
-        chance = random.Random(runs)
-        alone = runs < len(faults)
-        chosen = [faults[runs]] if alone else chance.sample(faults, chance.randint(1, MOST_AT_ONCE))
+    while time.monotonic() - began < seconds:
+        chance = random.Random(seed)
+        turn = alone[seed] if seed < len(alone) else chance.choice(repeated)
         try:
-            happened.update(disturb(the_mill, chosen, chance))
+            happened.update(turn(chance))
         except BaseException:
             with capsys.disabled():
-                print(f"\nseed {runs}: {[fault.name for fault in chosen]}")
+                print(f"\n{the_mill.kind}: seed {seed} ({turn.__qualname__}) after {happened.total()} faults")
             raise
-        runs += 1
+        seed += 1
     with capsys.disabled():
-        print(f"\n{the_mill.kind}: {runs} jobs of 40 shards, {happened.total()} faults")
+        print(f"\n{the_mill.kind}: {seed} runs, {happened.total()} faults in {time.monotonic() - began:.0f} s")
         for name, times in sorted(happened.items()):
             print(f"  {times:5d}  {name}")
-    assert runs > 0
+    assert seed > 0
