@@ -63,7 +63,8 @@ class Outcomes:
         _lock(session, dependents)
         complete = needs.settle(session, (kind, resource_id))
         if problem is None:
-            for dependent in complete:
+            # Jobs last: one that begins may lock its tenant, and nothing else is locked after that.
+            for dependent in sorted(complete, key=lambda each: each.kind == "job"):
                 self._start(session, dependent)
             return
         # Those at the top first: a report whose encoding has failed must not go on because its fits, which fail with
@@ -184,7 +185,8 @@ class Outcomes:
             self._fail(session, dependent, error.problem(session.info.get("request_id")))
 
     def _fail(self, session: Session, dependent: needs.Resource, problem: Problem) -> None:
-        if self._mark_failed(session, dependent, problem):
+        # A job that waited had no turn that another could have.
+        if self._mark_failed(session, dependent, problem) and dependent.kind != "job":
             self.settled(session, dependent.kind, dependent.id, problem)
 
     def _mark_failed(self, session: Session, resource: needs.Resource, problem: Problem) -> bool:

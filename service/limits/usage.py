@@ -89,7 +89,8 @@ def _queued_jobs(session: Session, tenant_id: str) -> int:
 
 
 def _count(session: Session, tenant_id: str, which: ColumnElement[bool]) -> int:
-    return session.execute(select(func.count()).where(JobRow.tenant_id == tenant_id, which)).scalar_one()
+    mine = select(func.count()).where(JobRow.tenant_id == tenant_id, JobRow.deleted_at.is_(None), which)
+    return session.execute(mine).scalar_one()
 
 
 def _bytes(session: Session, tenant_id: str) -> tuple[int, int]:

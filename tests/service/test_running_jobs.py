@@ -65,7 +65,7 @@ def waiting(client):
     return ids
 
 
-@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "deleted"])
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "deleted", "deleted while finalizing"])
 def test_the_third_job_waits_and_begins_when_one_ends(client, worker, ask, waiting, end):
     first, _, third = ask(), ask(), ask()
     assert waiting() == [third]
@@ -80,6 +80,10 @@ def test_the_third_job_waits_and_begins_when_one_ends(client, worker, ask, waiti
         case "cancelled":
             client.post(f"/v1/jobs/{first}/cancel")
         case "deleted":
+            client.delete(f"/v1/jobs/{first}")
+        case "deleted while finalizing":
+            worker.shard()
+            assert waiting() == [third], "it is not over yet"
             client.delete(f"/v1/jobs/{first}")
     assert waiting() == []
     assert {item.subject_id for item in worker.items("shard")} >= {third}
