@@ -76,21 +76,17 @@ def check_queue(session: Session, tenant_id: str, settings: Settings) -> None:
 
 def begun_jobs(session: Session, tenant_id: str) -> int:
     """How many jobs of the tenant have work items, and are not over."""
-    return _count(session, tenant_id, or_(JobRow.state.in_(LIVE[1:]), is_begun()))
-
-
-def is_begun() -> ColumnElement[bool]:
-    """That a queued job has its work items: one that waits for something says for what."""
-    return and_(JobRow.state == "queued", JobRow.state_reason.is_(None))
+    # A queued job that waits for something says for what; one that was deleted while finalizing remains so.
+    working = and_(JobRow.state.in_(LIVE[1:]), JobRow.deleted_at.is_(None))
+    return _count(session, tenant_id, or_(working, and_(JobRow.state == "queued", JobRow.state_reason.is_(None))))
 
 
 def _queued_jobs(session: Session, tenant_id: str) -> int:
-    return _count(session, tenant_id, JobRow.state == "queued")
+    return _count(session, tenant_id, JobRow.state == "queued")  # which the index alone can tell
 
 
 def _count(session: Session, tenant_id: str, which: ColumnElement[bool]) -> int:
-    mine = select(func.count()).where(JobRow.tenant_id == tenant_id, JobRow.deleted_at.is_(None), which)
-    return session.execute(mine).scalar_one()
+    return session.execute(select(func.count()).where(JobRow.tenant_id == tenant_id, which)).scalar_one()
 
 
 def _bytes(session: Session, tenant_id: str) -> tuple[int, int]:
