@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from latentmill.errors import (
+    BrokerFault,
     FieldError,
     Gone,
     InUse,
@@ -24,6 +25,7 @@ from latentmill.errors import (
 from service.database import ROW_LOCK, Base
 from service.tenancy import Owned
 from service.work import WorkItemRow, needs
+from service.work.broker import noted_fault
 
 UNDELETED = text("deleted_at IS NULL")
 EXPIRING = text("expires_at IS NOT NULL AND deleted_at IS NULL")
@@ -229,4 +231,9 @@ def waits_out(session: Session, resource_id: str, *, is_job: bool = False) -> st
         mine, WorkItemRow.state == "pending", WorkItemRow.waiting.is_not(None)
     )
     waiting = session.execute(statement.limit(1)).scalar_one_or_none()
-    return f"{waiting['code']}: {waiting['detail']}" if waiting is not None else None
+    if waiting is not None:
+        return f"{waiting['code']}: {waiting['detail']}"
+    if (fault := noted_fault(session)) is None:
+        return None
+    at_work = select(WorkItemRow.id).where(mine, WorkItemRow.state == "leased")
+    return None if session.execute(at_work.limit(1)).one_or_none() else f"{BrokerFault.code}: {fault}"

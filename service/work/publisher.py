@@ -11,6 +11,7 @@ from latentmill.errors import BrokerFault, DatabaseFault
 from service.database import Database, database_time
 from service.queue import Queue
 from service.settings import Settings
+from service.work.broker import forget_fault, note_fault, noted_fault
 from service.work.fairness import next_items, waiting_queues
 from service.work.tables import BUSY, PUBLISHED, WorkItemRow
 from service.work.workers import live_workers
@@ -18,6 +19,7 @@ from service.work.workers import live_workers
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5.0  # a broker that is away is asked for longer
+AWAY_SECONDS = 15.0  # more than a sweep's look at a broker that does not answer takes
 FEWEST_MESSAGES = 2  # of a queue without a live worker: one that starts finds work at once
 
 
@@ -48,14 +50,29 @@ class Publisher:
         try:
             with self._database.writing() as session:
                 messages = self._picked(session)
-            unsent = self._send(messages)
-            if unsent:
+                was_away = noted_fault(session) is not None
+            unsent, fault = self._send(messages)
+            if fault is not None or (was_away and messages):
                 with self._database.writing() as session:
                     _unpublish(session, unsent)
-        except DatabaseFault as fault:
-            logger.warning("publishing: %s", fault.detail)
+                    self._note(session, fault)
+        except DatabaseFault as error:
+            logger.warning("publishing: %s", error.detail)
             return 0
         return len(messages) - len(unsent)
+
+    def look_for_broker(self) -> None:
+        """Note whether the broker answers: what was published before it went away tells nothing."""
+        fault = None
+        try:
+            self._queue.check()
+        except BrokerFault as error:
+            fault = error
+        with self._database.reading() as session:
+            was_away = noted_fault(session) is not None
+        if fault is not None or was_away:
+            with self._database.writing() as session:
+                self._note(session, fault)
 
     def nudge(self) -> None:
         """Publish soon, on a thread of the publisher's own; returns at once."""
@@ -102,15 +119,22 @@ class Publisher:
         there = session.execute(select(func.count()).where(WorkItemRow.queue == queue, BUSY, PUBLISHED)).scalar_one()
         return max(max(FEWEST_MESSAGES, self._work.messages_per_slot * slots) - there, 0)
 
-    def _send(self, messages: list[Message]) -> list[str]:
-        """The ids of the items whose messages the broker did not take."""
+    def _send(self, messages: list[Message]) -> tuple[list[str], BrokerFault | None]:
+        """The ids of the items whose messages the broker did not take, and why."""
         for number, message in enumerate(messages):
             try:
                 self._queue.send(message.queue, message.kind, message.item_id)
             except BrokerFault as fault:
                 logger.warning("publishing: %s", fault.detail)
-                return [unsent.item_id for unsent in messages[number:]]
-        return []
+                return [unsent.item_id for unsent in messages[number:]], fault
+        return [], None
+
+    def _note(self, session: Session, fault: BrokerFault | None) -> None:
+        if fault is not None:
+            # Until after the next sweep, which looks again.
+            note_fault(session, fault, seconds=self._work.sweep_seconds + AWAY_SECONDS)
+        else:
+            forget_fault(session)
 
 
 def _mark(session: Session, item_ids: list[str]) -> list[Message]:

@@ -61,7 +61,8 @@ def sweep(
     finally:
         with database.writing() as session:
             locks.release(session, LOCK, owner=owner)
-    publisher.publish()
+    if publisher.publish() == 0:
+        publisher.look_for_broker()
     return True
 
 
