@@ -125,6 +125,22 @@ def test_a_directory_that_lies_about_sizes_is_caught_while_reading(path):
     assert "weights.safetensors" in refused(path).detail or "damaged" in refused(path).detail
 
 
+def test_members_that_share_their_bytes_or_begin_before_the_file_are_refused(path):
+    content = bytearray(write(path).read_bytes())
+    place = content.rfind(b"PK\x01\x02")
+    content[place + 42 : place + 46] = struct.pack("<I", 0)  # where the member begins: where the other one does
+    path.write_bytes(content)
+    assert "damaged" in refused(path).detail
+    path.write_bytes(b"PK\x03\x04" + write(path).read_bytes()[-200:])
+    assert "damaged" in refused(path).detail
+
+
+def test_a_bundle_within_a_bundle_is_refused(path, tmp_path):
+    inner = write(tmp_path / "inner.zip").read_bytes()
+    assert "is a zip file" in refused(write(path, weights__safetensors=inner)).detail
+    assert "is not JSON" in refused(write(path, vae__json=inner)).detail
+
+
 def test_a_member_beyond_its_bound_is_refused(path):
     error = refused(write(path), limits=BundleLimits(weights_bytes=100))
     assert "at most 100" in error.detail
