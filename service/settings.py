@@ -111,7 +111,7 @@ class SandboxSettings(Group):
     """How uploads are parsed: each in a process of its own. Its time is that of its kind in `time_limits`."""
 
     memory_bytes: Bytes = 8 * GIB
-    spare: bool = True  # keep a process ready, 250 MiB, so that no upload waits for torch
+    preload: bool = True  # with the worker, 250 MiB; otherwise the first upload waits for torch, two seconds
 
 
 class TenantLimits(Group):

@@ -35,8 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give torch's compiler, loaded when shapes are tried, a folder that goes when the tests end."""
     folder = tempfile.mkdtemp(prefix="latentmill-torch-")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-    # A process that waits for an upload loads torch: two seconds of a core for each worker of each stack.
-    os.environ.setdefault("LATENTMILL_SANDBOX__SPARE", "false")
+    # Otherwise the prompt worker of each stack takes two seconds of a core to load torch once more.
+    os.environ.setdefault("LATENTMILL_SANDBOX__PRELOAD", "false")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

@@ -70,7 +70,7 @@ class Workshop:
         self.outcomes = Outcomes(self.storage, settings)
         self.publisher = Publisher(self._everyones, Queue(settings), settings)
         self.scratch = Scratch(settings.scratch_dir, room_in(settings, settings.scratch_dir))
-        self.sandbox = Sandbox(settings.data_dir / "scratch" / "torch", spare=settings.sandbox.spare)
+        self.sandbox = Sandbox(settings.data_dir / "scratch" / "torch", preload=settings.sandbox.preload)
         self.ending = threading.Event()  # set at a warm shutdown
         self.bundle_limits = BundleLimits(
             parameters=settings.limits.parameters, latent_size=settings.limits.latent_size

@@ -35,7 +35,7 @@ def give_up_privileges() -> Levels:
         return Levels(memory="not bounded", network="open", files="open", system_calls="open")
     network = _leave_network()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the namespace: entering one clears it
+    die_with_parent()  # after the namespace: entering one clears it
     version = landlock.landlock_version()
     filtered = call_filter.filters_calls()
     return Levels(
@@ -44,6 +44,12 @@ def give_up_privileges() -> Levels:
         files=f"Landlock {version}" if version else "open",
         system_calls="filtered" if filtered else "open",
     )
+
+
+def die_with_parent() -> None:
+    """Be killed when the process that started this one ends, however it ends."""
+    if kernel.IS_LINUX:
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def confine(bounds: SandboxBounds, *, readable: Iterable[Path], writable: Iterable[Path]) -> None:

@@ -1,14 +1,21 @@
-"""One process that parses one upload, as seen from the worker: asked, listened to, and ended."""
+"""The process that parses uploads, as seen from the worker: asked, listened to, and ended.
+
+It loads its libraries once and forks for each upload; the fork alone opens it, confined, and ends with it. Each upload
+has pipes of its own, so that no upload can answer for another.
+"""
 
 import os
+import select
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import IO
 
 COMMAND = (sys.executable, "-I", "-X", "utf8", "-m", "workers.sandbox")
 ENVIRONMENT = {
@@ -20,17 +27,14 @@ ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve much more than they use, and that counts
 }
 ANSWER_BYTES = 64 * 2**20
-LAST_WORDS_BYTES = 8192
+WORDS_BYTES = 8192
+REQUEST_BYTES = 2**20
 PIECE_BYTES = 2**16
 POLL_SECONDS = 0.05
 
 
 class Ended(Exception):
-    """The process is gone. `status` as subprocess counts; negative: the signal."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"ended with status {status}")
-        self.status = status
+    """The process is gone, with all that it was doing."""
 
 
 class OutOfTime(Exception):
@@ -41,28 +45,64 @@ class TooTalkative(Exception):
     """More than any answer."""
 
 
+class Heard:
+    """What comes out of one pipe or socket: all of it up to a bound, or only the end."""
+
+    def __init__(self, source: IO[bytes] | socket.socket, *, bound: int, keeps_end: bool = False) -> None:
+        self.source = source
+        self.text = bytearray()
+        self.is_over = False
+        self._bound, self._keeps_end = bound, keeps_end
+        os.set_blocking(source.fileno(), False)
+
+    def hear(self) -> bool:
+        """Take the next piece; False where there is none now."""
+        try:
+            piece = os.read(self.source.fileno(), PIECE_BYTES)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            piece = b""
+        self.is_over = not piece
+        self.text += piece
+        if self._keeps_end:
+            del self.text[: -self._bound]
+        elif len(self.text) > self._bound:
+            raise TooTalkative
+        return bool(piece)
+
+    def line(self) -> bytes | None:
+        """The next whole line, once."""
+        end = self.text.find(b"\n")
+        if end < 0:
+            return None
+        line = bytes(self.text[:end])
+        del self.text[: end + 1]
+        return line
+
+
 class SandboxProcess:
     """Started at once, in a session of its own; its environment is what stands here, and nothing of ours."""
 
-    def __init__(self, cache_dir: Path) -> None:
-        self._process = subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd="/",
-            env={**ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR": str(cache_dir)},  # torch's compiler insists on a folder
-            start_new_session=True,
-        )
-        self._lines: list[bytes] = []
-        self._heard = bytearray()
-        self._last_words = bytearray()
-        self._unsent = memoryview(b"")
-        self._selector = selectors.DefaultSelector()
-        for pipe, hear in ((self._process.stdout, self._hear), (self._process.stderr, self._overhear)):
-            assert pipe is not None
-            os.set_blocking(pipe.fileno(), False)
-            self._selector.register(pipe, selectors.EVENT_READ, hear)
+    def __init__(self, cache_dir: Path, *, preload: bool) -> None:
+        self._open = ExitStack()
+        self._control, theirs = socket.socketpair()
+        self._open.enter_context(self._control)
+        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_BYTES)
+        with theirs:
+            self._process = subprocess.Popen(
+                [*COMMAND, *(["--preload"] if preload else [])],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env={**ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR": str(cache_dir)},  # torch's compiler insists on a folder
+                start_new_session=True,
+            )
+        assert self._process.stderr is not None
+        self._open.enter_context(self._process.stderr)
+        self._said = Heard(self._control, bound=ANSWER_BYTES)
+        self._words = Heard(self._process.stderr, bound=WORDS_BYTES, keeps_end=True)
 
     @property
     def pid(self) -> int:
@@ -71,72 +111,107 @@ class SandboxProcess:
     @property
     def last_words(self) -> str:
         """The end of what it wrote to standard error."""
-        return self._last_words.decode("utf-8", "replace").strip()
+        while self._words.hear():
+            pass
+        return self._words.text.decode("utf-8", "replace").strip()
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def send(self, line: bytes) -> None:
-        """Have `line` sent while lines are waited for."""
-        assert self._process.stdin is not None
-        os.set_blocking(self._process.stdin.fileno(), False)
-        self._unsent = memoryview(line + b"\n")
-        self._selector.register(self._process.stdin, selectors.EVENT_WRITE, self._speak)
+    def next_line(self, seconds: float, *, check: Callable[[], None] = lambda: None) -> bytes:
+        """The next line that it says itself. `check` is called meanwhile and may raise. Raises Ended, OutOfTime."""
+        return self._listen([self._said, self._words], seconds, check)
 
-    def next_line(self, seconds: float, *, check: Callable[[], None] | None = None) -> bytes:
-        """The next line that it says. `check` is called meanwhile and may raise. Raises Ended, OutOfTime."""
-        deadline = time.monotonic() + seconds
-        while not self._lines:
-            if check is not None:
-                check()
-            if time.monotonic() > deadline:
-                raise OutOfTime
-            if not self._selector.get_map():
-                raise Ended(self._process.wait())  # both ends are closed: it has ended, or is about to
-            for key, _ in self._selector.select(POLL_SECONDS):
-                key.data()
-        return self._lines.pop(0)
+    def ask(self, request: bytes) -> "Question":
+        """Have an upload parsed. To be listened to at once: there is one at a time."""
+        question = Question(self)
+        try:
+            self._control.settimeout(5)  # there is room for it, so this is at once
+            socket.send_fds(self._control, [request[:1]], question.ends)
+            self._control.sendall(request[1:] + b"\n")
+        except OSError as error:
+            question.close()
+            raise Ended(str(error)) from error
+        finally:
+            question.close_ends()
+            self._control.setblocking(False)
+        return question
 
     def end(self) -> None:
-        """Kill what is left of it, its whole group, and let go of the pipes."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.kill()
-            self._process.wait()
-        self._selector.close()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            with suppress(BrokenPipeError):
-                pipe.close()
+        """Kill it and its fork, whatever they do, and let go of the pipes."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        self._open.close()
 
-    def _hear(self) -> None:
-        piece = self._read(self._process.stdout)
-        self._heard += piece
-        if len(self._heard) > ANSWER_BYTES:
-            raise TooTalkative
-        if b"\n" in piece:
-            *lines, rest = self._heard.split(b"\n")
-            self._lines += map(bytes, lines)
-            self._heard = bytearray(rest)
+    def listen(self, to: list[Heard], seconds: float, check: Callable[[], None]) -> bytes:
+        """The next line that it says itself; meanwhile what comes from elsewhere is taken in."""
+        return self._listen([self._said, self._words, *to], seconds, check)
 
-    def _overhear(self) -> None:
-        self._last_words += self._read(self._process.stderr)
-        del self._last_words[:-LAST_WORDS_BYTES]
+    def _listen(self, to: list[Heard], seconds: float, check: Callable[[], None]) -> bytes:
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            for heard in to:
+                if not heard.is_over:
+                    selector.register(heard.source, selectors.EVENT_READ, heard)
+            while (line := self._said.line()) is None:
+                check()
+                if self._said.is_over:
+                    raise Ended(f"status {self._process.wait()}")
+                if time.monotonic() > deadline:
+                    raise OutOfTime
+                for key, _ in selector.select(POLL_SECONDS):
+                    if not key.data.hear() and key.data.is_over:
+                        selector.unregister(key.fileobj)
+        return line
 
-    def _speak(self) -> None:
-        pipe = self._process.stdin
-        assert pipe is not None
-        try:
-            self._unsent = self._unsent[os.write(pipe.fileno(), self._unsent[:PIECE_BYTES]) :]
-        except BrokenPipeError:
-            self._unsent = memoryview(b"")  # how it ended is heard elsewhere
-        if not self._unsent:
-            self._selector.unregister(pipe)
 
-    def _read(self, pipe: object) -> bytes:
-        assert pipe is not None
-        piece = os.read(pipe.fileno(), PIECE_BYTES)  # type: ignore[attr-defined]
-        if not piece:
-            self._selector.unregister(pipe)  # type: ignore[arg-type]
-        return piece
+class Question:
+    """One upload that is being parsed, and the pipes through which its fork speaks."""
+
+    def __init__(self, process: SandboxProcess) -> None:
+        self._process = process
+        self._open = ExitStack()
+        heard = []
+        self.ends: list[int] = []
+        for bound, keeps_end in ((ANSWER_BYTES, False), (WORDS_BYTES, True)):
+            read, write = os.pipe()
+            self.ends.append(write)
+            source = self._open.enter_context(os.fdopen(read, "rb", buffering=0))
+            heard.append(Heard(source, bound=bound, keeps_end=keeps_end))
+        self._answer, self._words = heard
+
+    def next_line(self, seconds: float, check: Callable[[], None]) -> bytes:
+        """As that of the process."""
+        return self._process.listen([self._answer, self._words], seconds, check)
+
+    def answer(self) -> bytes:
+        """All that was answered, once its fork has ended."""
+        while self._answer.hear():
+            pass
+        return bytes(self._answer.text)
+
+    def wait_over(self, seconds: float) -> None:
+        """Wait until the fork, which was killed, is gone: then nobody has the other end of its pipe."""
+        deadline = time.monotonic() + seconds
+        with suppress(TooTalkative):
+            while not self._answer.is_over and time.monotonic() < deadline:
+                select.select([self._answer.source], [], [], POLL_SECONDS)
+                self._answer.hear()
+
+    @property
+    def last_words(self) -> str:
+        """The end of what the fork wrote to standard error, with what its libraries print."""
+        while self._words.hear():
+            pass
+        return self._words.text.decode("utf-8", "replace").strip()
+
+    def close_ends(self) -> None:
+        """The ends that the fork writes to, which have been sent."""
+        while self.ends:
+            os.close(self.ends.pop())
+
+    def close(self) -> None:
+        self.close_ends()
+        self._open.close()

@@ -3,9 +3,10 @@
 import json
 import logging
 import os
+import signal
 import stat
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from pydantic import ValidationError
 
 from latentmill.errors import Unavailable
 from workers.sandbox.bounds import Levels
-from workers.sandbox.endings import ended_silently, refusal_of, talked_too_much, too_slow, unintelligible
-from workers.sandbox.process import Ended, OutOfTime, SandboxProcess, TooTalkative
+from workers.sandbox.endings import Exit, ended_silently, refusal_of, talked_too_much, too_slow, unintelligible
+from workers.sandbox.process import Ended, OutOfTime, Question, SandboxProcess, TooTalkative
 from workers.sandbox.requests import (
     ANSWER,
     InspectedBundle,
@@ -28,29 +29,30 @@ from workers.sandbox.requests import (
 log = logging.getLogger("latentmill.workers")
 
 START_SECONDS = 120.0  # torch, from a cold disk
-FIRST_WORD_SECONDS = 10.0
+FIRST_WORD_SECONDS = 30.0
+ENDING_SECONDS = 5.0
 
 
 class Sandbox:
-    """Parses uploads, each in a process that was started for it alone; with `spare` before it is needed."""
+    """Parses uploads: one process that is started when it is first needed, or with `preload` before."""
 
-    def __init__(self, cache_dir: Path, *, spare: bool) -> None:
+    def __init__(self, cache_dir: Path, *, preload: bool) -> None:
         self._cache_dir = cache_dir
-        self._keeps_spare = spare
-        self._spare: SandboxProcess | None = None
+        self._preload = preload
+        self._process: SandboxProcess | None = None
         self._levels: Levels | None = None
 
     def prepare(self) -> None:
-        """Start the process for the next upload, where one is to be kept."""
-        if self._keeps_spare and (self._spare is None or not self._spare.is_alive()):
-            self._drop_spare()
+        """Have the process loaded before it is needed, where that is wanted."""
+        if self._preload:
             with suppress(Unavailable):  # logged; the next upload tries again, and says so
-                self._spare = self._started()
+                self._running()
 
     def close(self) -> None:
-        """End the process that waits."""
-        self._keeps_spare = False
-        self._drop_spare()
+        """End the process."""
+        if self._process is not None:
+            self._process.end()
+            self._process = None
 
     def inspect(self, request: InspectRequest, *, check: Callable[[], None]) -> InspectedBundle:
         """What the bundle is. `check` is called many times a second and may raise: the process then ends with it."""
@@ -68,14 +70,20 @@ class Sandbox:
         return answer
 
     def _answer(self, request: Request, check: Callable[[], None]) -> object:
-        process = self._take()
+        process = self._running()
         try:
-            process.send(request.model_dump_json().encode())
-            self._await_ready(process, check)
-            line = self._listen(process, request, check)
-        finally:
-            process.end()
-            self.prepare()
+            question = process.ask(request.model_dump_json().encode())
+        except Ended as fault:
+            raise _not_started(process, fault) from None
+        with closing(question):
+            try:
+                line = _listened(process, question, request, check)
+            except BaseException:
+                # Too late, too much, stopped or gone: nothing of it may go on, and the next upload has a new process.
+                self.close()
+                question.wait_over(ENDING_SECONDS)
+                self.prepare()
+                raise
         try:
             answer = ANSWER.validate_json(line)
         except ValidationError as error:
@@ -84,50 +92,46 @@ class Sandbox:
             raise refusal_of(request, answer.problem)
         return answer
 
-    def _listen(self, process: SandboxProcess, request: Request, check: Callable[[], None]) -> bytes:
-        try:
-            return process.next_line(request.bounds.seconds, check=check)
-        except OutOfTime:
-            raise too_slow(request) from None
-        except TooTalkative:
-            raise talked_too_much(request) from None
-        except Ended as ended:
-            log.warning("parsing %s: status %d: %s", request.path, ended.status, process.last_words)
-            raise ended_silently(request, ended.status, process.last_words) from None
-
-    def _await_ready(self, process: SandboxProcess, check: Callable[[], None]) -> None:
-        try:
-            process.next_line(START_SECONDS, check=check)
-        except (Ended, OutOfTime) as fault:
-            raise _not_started(process, fault) from None
-
-    def _take(self) -> SandboxProcess:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            if spare.is_alive():
-                return spare
-            spare.end()
-        return self._started()
-
-    def _started(self) -> SandboxProcess:
-        process = SandboxProcess(self._cache_dir)
+    def _running(self) -> SandboxProcess:
+        if self._process is not None and self._process.is_alive():
+            return self._process
+        self.close()
+        process = SandboxProcess(self._cache_dir, preload=self._preload)
         try:
             levels = Levels(**json.loads(process.next_line(FIRST_WORD_SECONDS)))
         except (Ended, OutOfTime) as fault:
+            error = _not_started(process, fault)
             process.end()
-            raise _not_started(process, fault) from None
+            raise error from None
         except BaseException:
             process.end()
             raise
         if levels != self._levels:
             self._levels = levels
             log.info("uploads are parsed in a process of their own (%s)", levels)
+        self._process = process
         return process
 
-    def _drop_spare(self) -> None:
-        if self._spare is not None:
-            self._spare.end()
-            self._spare = None
+
+def _listened(process: SandboxProcess, question: Question, request: Request, check: Callable[[], None]) -> bytes:
+    """The answer, once its fork has ended as it should."""
+    try:
+        question.next_line(START_SECONDS, check)
+    except (Ended, OutOfTime) as fault:
+        raise _not_started(process, fault) from None
+    try:
+        status = int(json.loads(question.next_line(request.bounds.seconds, check))["status"])
+    except OutOfTime:
+        raise too_slow(request) from None
+    except TooTalkative:
+        raise talked_too_much(request) from None
+    except Ended:
+        status = -signal.SIGKILL  # with its parent, which nobody of ours ended
+    if words := question.last_words:
+        log.warning("parsing %s: status %d: %s", request.path, status, words)
+    if status != Exit.ANSWERED:
+        raise ended_silently(request, status, words)
+    return question.answer()
 
 
 def _not_started(process: SandboxProcess, fault: Exception) -> Unavailable:

@@ -1,4 +1,4 @@
-"""A sandbox without a spare, and requests for it."""
+"""A sandbox, and requests for it."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from workers.sandbox.sandbox import Sandbox
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    made = Sandbox(tmp_path / "torch", spare=False)
+    made = Sandbox(tmp_path / "torch", preload=False)
     yield made
     made.close()
 

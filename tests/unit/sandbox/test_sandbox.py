@@ -1,10 +1,12 @@
 """Uploads are parsed in a process of their own: whatever becomes of it, the worker gets an answer or a named error."""
 
 import io
+import json
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,11 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def children() -> list[psutil.Process]:
-    """Those that run, or did a moment ago."""
+    """Those that parse, or did a moment ago: forks of the one that waits."""
+    return [fork for parent in parents() for fork in parent.children()]
+
+
+def parents() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):  # a zombie has no command line
@@ -50,7 +56,9 @@ def test_a_dataset_is_read_into_the_folder(sandbox, reading, folder) -> None:
     assert children() == []
 
 
-def test_a_bundle_is_inspected(sandbox, inspecting) -> None:
+def test_a_bundle_is_inspected_within_its_bound_on_memory(sandbox, inspecting) -> None:
+    with pytest.raises(InvalidBundle, match=r"more than 250 MiB of memory, the limit \(LATENTMILL_SANDBOX__MEMORY"):
+        sandbox.inspect(inspecting(BUNDLE, memory_bytes=250 * MIB), check=nothing)
     inspected = sandbox.inspect(inspecting(BUNDLE), check=nothing)
     assert inspected.manifest.name == "digits"
     assert inspected.measured.rows_per_s > 0
@@ -70,11 +78,6 @@ def test_memory_beyond_the_bound_is_named_with_its_setting(sandbox, reading) -> 
         sandbox.read(reading(buffer.getvalue(), "a.parquet", memory_bytes=160 * MIB), check=nothing)
 
 
-def test_a_bundle_beyond_the_bound_on_memory_is_named_too(sandbox, inspecting) -> None:
-    with pytest.raises(InvalidBundle, match=r"more than 250 MiB of memory"):
-        sandbox.inspect(inspecting(BUNDLE, memory_bytes=250 * MIB), check=nothing)
-
-
 def test_a_file_beyond_the_bound_is_named_with_its_setting(sandbox, reading) -> None:
     with pytest.raises(InvalidDataset, match=r"writes more than 1 MiB.*LATENTMILL_LIMITS__DECOMPRESSED_BYTES"):
         sandbox.read(reading(npy(np.zeros((2**20, 4), np.uint8)), "a.npy", file_bytes=MIB), check=nothing)
@@ -90,12 +93,13 @@ def test_time_on_the_clock_is_bounded(sandbox, reading) -> None:
 
 
 def test_a_process_that_nobody_watches_ends_by_itself(reading) -> None:
-    started = process.SandboxProcess(Path("/tmp"))
+    started = process.SandboxProcess(Path("/tmp"), preload=False)
     try:
-        started.send(reading(b"a,labels\n" + b"1,some class\n" * 2**23, "a.csv", seconds=1).model_dump_json().encode())
-        started.next_line(10)
-        started.next_line(30)  # ready; from here on its worker sleeps, stopped perhaps
-        assert started._process.wait(timeout=60) == -signal.SIGXCPU
+        started.next_line(30)
+        request = reading(b"a,labels\n" + b"1,one of the classes\n" * 2**24, "a.csv", seconds=1)
+        with closing(started.ask(request.model_dump_json().encode())) as question:
+            question.next_line(30, nothing)  # begun; its worker might be stopped now
+            assert json.loads(question.next_line(60, nothing)) == {"status": -signal.SIGXCPU}
     finally:
         started.end()
 
@@ -108,12 +112,14 @@ def test_a_check_that_raises_ends_the_process(sandbox, reading) -> None:
 
     def stop() -> None:
         seen.extend(children())
-        raise Stop
+        if seen:
+            raise Stop
 
     with pytest.raises(Stop):
         sandbox.read(reading(SLOW, "a.csv"), check=stop)
     assert seen
-    assert not any(child.is_running() for child in seen)
+    assert not any(map(runs, seen))
+    assert parents() == []
 
 
 @pytest.mark.parametrize(
@@ -140,44 +146,84 @@ def test_a_process_that_does_not_start_is_a_fault_that_is_waited_out(sandbox, re
         sandbox.read(reading(npy(np.ones((2, 2))), "a.npy"), check=nothing)
 
 
-def test_a_process_ends_with_whoever_started_it() -> None:
-    started = process.SandboxProcess(Path("/tmp"))
-    started.next_line(10)
-    child = psutil.Process(started.pid)
-    started._process.stdin.close()
-    started._process.wait(timeout=20)
+def test_a_fork_ends_with_its_parent_and_the_upload_is_tried_again(sandbox, reading, folder) -> None:
+    seen: list[psutil.Process] = []
+
+    def kill() -> None:
+        if (folder / "rows.npy").exists():
+            seen.extend(children())
+            for parent in parents():
+                parent.kill()
+
+    with pytest.raises(OutOfMemory):
+        sandbox.read(reading(SLOW, "a.csv"), check=kill)
+    assert seen
+    wait_until(lambda: not any(map(runs, seen)))
+    assert sandbox.read(reading(npy(np.ones((2, 2))), "a.npy"), check=nothing).rows == 2
+
+
+def test_a_process_ends_when_nobody_can_ask_it_any_more() -> None:
+    started = process.SandboxProcess(Path("/tmp"), preload=False)
+    started.next_line(30)
+    started._control.close()
+    wait_until(lambda: not started.is_alive())
     started.end()
-    assert not child.is_running()
 
 
-def test_nothing_of_this_process_is_in_the_other(sandbox, monkeypatch) -> None:
-    monkeypatch.setenv("LATENTMILL_BROKER__URL", "redis://:secret@localhost")
-    started = process.SandboxProcess(Path("/tmp"))
-    try:
-        started.next_line(10)
-        environment = Path(f"/proc/{started.pid}/environ").read_bytes()
-        assert b"LATENTMILL" not in environment
-        assert os.getsid(started.pid) == started.pid
-        opened = {os.readlink(f"/proc/{started.pid}/fd/{name}") for name in os.listdir(f"/proc/{started.pid}/fd")}
-        assert all(target.startswith("pipe:") for target in opened), opened
-    finally:
-        started.end()
+def test_one_process_serves_many_uploads_each_in_a_fork(sandbox, reading) -> None:
+    seen = set()
+    for number in range(1, 4):
+        content = sandbox.read(reading(npy(np.ones((number, 2))), "a.npy"), check=lambda: None)
+        assert content.rows == number
+        seen |= {parent.pid for parent in parents()}
+    assert len(seen) == 1
+    assert children() == []
 
 
-def test_a_spare_waits_for_the_upload_and_is_replaced(tmp_path, reading) -> None:
-    sandbox = Sandbox(tmp_path / "torch", spare=True)
+def test_a_process_is_ready_before_it_is_needed(tmp_path, reading) -> None:
+    sandbox = Sandbox(tmp_path / "torch", preload=True)
     try:
         sandbox.prepare()
-        [waiting] = children()
+        [waiting] = parents()
         sandbox.read(reading(npy(np.ones((2, 2))), "a.npy"), check=nothing)
-        [next_one] = children()
-        assert next_one.pid != waiting.pid
-        next_one.kill()
-        deadline = time.monotonic() + 10
-        while next_one.is_running() and next_one.status() != psutil.STATUS_ZOMBIE:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert parents() == [waiting]
+        waiting.kill()
+        wait_until(lambda: not runs(waiting))
         assert sandbox.read(reading(npy(np.ones((2, 2))), "a.npy"), check=nothing).rows == 2
     finally:
         sandbox.close()
-    assert children() == []
+    assert parents() == []
+
+
+def test_nothing_of_this_process_is_in_the_other(sandbox, reading, folder, monkeypatch) -> None:
+    monkeypatch.setenv("LATENTMILL_BROKER__URL", "redis://:secret@localhost")
+    environments, opened = [], []
+
+    def look() -> None:
+        if (folder / "rows.npy").exists() and not opened:
+            for each in (*parents(), *children()):
+                environments.append(Path(f"/proc/{each.pid}/environ").read_bytes())
+                assert os.getsid(each.pid) == parents()[0].pid
+            for fork in children():
+                opened.extend(os.readlink(path) for path in Path(f"/proc/{fork.pid}/fd").iterdir())
+
+    sandbox.read(reading(SLOW, "a.csv"), check=look)
+    assert len(environments) == 2
+    assert not any(b"LATENTMILL" in each for each in environments)
+    ours = [name for name in opened if not name.startswith("pipe:") and name != os.devnull]
+    assert ours
+    assert all(name.startswith(str(folder.parent)) for name in ours), ours  # the upload, and what is made of it
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def runs(one: psutil.Process) -> bool:
+    try:
+        return one.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
