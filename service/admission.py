@@ -19,6 +19,7 @@ from service.headers import protect
 from service.keys.known import KnownKeys
 from service.keys.operations import Caller, authenticate
 from service.keys.operations import Scope as KeyScope
+from service.limits import check_room
 from service.limits.rates import RequestRates
 from service.logs import about
 from service.problems import problem_response
@@ -47,6 +48,7 @@ class Admission:
         self._database = database
         self._storage = storage
         self._pepper = pepper
+        self._settings = settings
         self._limits = limits = settings.limits
         self._known = KnownKeys(pepper, settings.keys.trusted_seconds)
         self._rates = RequestRates(limits)
@@ -77,8 +79,8 @@ class Admission:
                 taken.check()
                 caller.require(_scope_of(scope))
             self._check_size(scope, headers, caller)
-            if scope["method"] == "POST" and scope["path"] in UPLOADS:
-                await run_in_threadpool(self._storage.require_room, int(headers["content-length"]))
+            if caller is not None and scope["method"] == "POST" and scope["path"] in UPLOADS:
+                await run_in_threadpool(self._check_room, caller, int(headers["content-length"]))
         except LatentmillError as error:
             # The body is not read, so the connection cannot be used again.
             await problem_response(error, request_id, {"Connection": "close"})(scope, receive, answer)
@@ -126,6 +128,13 @@ class Admission:
             raise InvalidRequest(f"Content-Length is no number: {length!r}")
         if int(length) > limit:
             raise BodyTooLarge(f"The body has {int(length):,} bytes; at most {limit:,} are allowed here ({name}).")
+
+    def _check_room(self, caller: Caller, size_bytes: int) -> None:
+        """On the disk, and in what the caller's tenant may keep."""
+        self._storage.require_room(size_bytes)
+        if self._limits.of(caller.tenant).stored_bytes is not None:
+            with self._database.reading() as session:
+                check_room(session, caller.tenant_id, self._settings, adding=size_bytes, lock=False)
 
 
 class _Answer:

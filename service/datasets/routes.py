@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -37,7 +37,6 @@ from service.dependencies import (
 from service.expiry import end_of, parsed_expiry
 from service.keys.operations import Caller
 from service.limits import check_room
-from service.limits.routes import room_for_upload
 from service.resources import find, page
 from service.uploads import ReceivedFile, Upload, discard, received
 from service.waiting import Sight
@@ -105,7 +104,6 @@ def dataset_of(row: DatasetRow) -> Dataset:
     status_code=202,
     response_model=Dataset,
     openapi_extra=BODY,
-    dependencies=[Depends(room_for_upload)],
     responses={
         **openapi.begun(Dataset, twice="The same bytes with the same options are here already."),
         **openapi.problems(*openapi.CREATING, UnsupportedMedia, NotYet, StorageFault, StorageFull),

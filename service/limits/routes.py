@@ -1,12 +1,11 @@
 """HTTP of limits: what the caller's tenant may, and what it has."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from service import openapi
 from service.dependencies import CallerOf, Reading, ServicesOf
-from service.limits.usage import check_room, usage_of
+from service.limits.usage import usage_of
 from service.settings import RequestLimits, TenantLimits
 
 router = APIRouter(tags=["service"])
@@ -35,16 +34,3 @@ def limits(reading: Reading, services: ServicesOf, caller: CallerOf) -> Limits:
     own = services.settings.limits.of(caller.tenant).model_dump(include=set(TenantLimits.model_fields))
     usage = UsageShown(**vars(usage_of(reading.session, reading.tenant_id)))
     return Limits(**(shared | own), tenant=caller.tenant, usage=usage)
-
-
-async def room_for_upload(request: Request, services: ServicesOf, caller: CallerOf) -> None:
-    """Refuses an upload that the tenant has no room for, before its body is read."""
-    if services.settings.limits.of(caller.tenant).stored_bytes is None:
-        return  # without a hop to another thread
-    size_bytes = int(request.headers["content-length"])  # admission has seen to that
-
-    def check() -> None:
-        with services.database.reading() as session:
-            check_room(session, caller.tenant_id, services.settings, adding=size_bytes, lock=False)
-
-    await run_in_threadpool(check)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -35,7 +35,6 @@ from service.dependencies import (
 from service.expiry import end_of, parsed_expiry
 from service.keys.operations import Caller
 from service.limits import check_room
-from service.limits.routes import room_for_upload
 from service.models import operations
 from service.models.tables import ModelRow
 from service.resources import find, page
@@ -78,7 +77,6 @@ def model_of(row: ModelRow) -> Model:
     status_code=202,
     response_model=Model,
     openapi_extra=BODY,
-    dependencies=[Depends(room_for_upload)],
     responses={
         **openapi.begun(Model, twice="The same bundle under the same name is here already."),
         **openapi.problems(*openapi.CREATING, UnsupportedMedia, StorageFault, StorageFull),

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from service.settings import LimitSettings
 from service.tables import JobRow, ModelRow
 from tests.service.conftest import serving_on
+from tests.service.test_admission import spoken
 
 TENANTS = {
     "small": {"rows_per_job": 100, "shards_per_job": 3, "upload_bytes": 3000},
@@ -116,11 +117,15 @@ def test_stored_bytes_count_what_is_kept_and_what_is_planned(client, model, fit,
 
 
 @of("tight")
-def test_a_full_tenant_is_refused_before_the_body_is_read_and_told_what_to_do(client, model, upload, worker):
+def test_a_full_tenant_is_refused_before_the_body_is_read_and_told_what_to_do(
+    server, client, api_key, model, upload, worker
+):
     kept = len(worker.stored_keys())
-    refused = upload("datasets", b"x" * 21_000)
-    assert (refused.status_code, refused.json()["code"]) == (422, "limit_exceeded")
-    assert "stored_bytes is 20,000: delete" in refused.json()["detail"]
+    head = f"POST /v1/datasets HTTP/1.1\nHost: x\nAuthorization: Bearer {api_key}\nContent-Length: 21000"
+    refused = spoken(server, head).decode()
+    assert refused.startswith("HTTP/1.1 422 ")
+    assert "connection: close" in refused
+    assert "stored_bytes is 20,000: delete" in refused
     planned = ask(client, model, 400).json()
     assert (planned["status"], planned["code"]) == (422, "limit_exceeded")
     assert "25,608 bytes, 25,600 of them still to come" in planned["detail"]
