@@ -36,7 +36,7 @@ class StorageSettings(Group):
     url: str | None = None  # none: files in data_dir
     reserve_bytes: Annotated[int, Field(ge=0)] = 256 * MIB  # of the disk, left to the database and the broker
     capacity_bytes: Bytes | None = None  # of all that lies in data_dir; none: what the disk has
-    collect_seconds: Seconds = 60.0  # between two looks for garbage
+    collect_seconds: Seconds = 300.0  # between two looks for garbage
     upload_grace_seconds: Seconds = 3600.0  # an upload that no row names by then was never finished
 
 

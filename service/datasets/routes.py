@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -37,7 +38,7 @@ from service.dependencies import (
 from service.expiry import end_of, parsed_expiry
 from service.keys.operations import Caller
 from service.limits import check_room
-from service.resources import find, page
+from service.resources import find, page, waits_out
 from service.uploads import ReceivedFile, Upload, discard, received
 from service.waiting import Sight
 from service.watching import states_of
@@ -70,6 +71,7 @@ BODY = openapi.multipart(
 class Dataset(Resource):
     """Reference rows that a user uploaded."""
 
+    state_reason: str | None
     kind: operations.DatasetKind
     filename: str
     bytes: int
@@ -82,10 +84,11 @@ class Dataset(Resource):
     digest: str | None
 
 
-def dataset_of(row: DatasetRow) -> Dataset:
+def dataset_of(session: Session, row: DatasetRow) -> Dataset:
     """The dataset as users see it."""
     return Dataset(
         **resource_fields(row, "dataset"),
+        state_reason=waits_out(session, row.id) if row.state == "reading" else None,
         kind="latents" if row.kind == "latents" else "rows",
         filename=row.filename,
         bytes=row.size_bytes,
@@ -133,7 +136,7 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
             row, kept = operations.add(session, caller.tenant_id, replace(meant, expires_at=end))
             if kept:
                 check_room(session, caller.tenant_id, services.settings)
-            return created(dataset_of(row), path=f"/v1/datasets/{row.id}", new=kept)
+            return created(dataset_of(transaction.session, row), path=f"/v1/datasets/{row.id}", new=kept)
 
         body = {"dataset": meant.digest(), "metadata": meant.metadata, **expiry.given()}
         answer = transaction.once("datasets", body, make)
@@ -176,7 +179,7 @@ def _file(file: ReceivedFile) -> operations.DatasetFile:
 def list_datasets(reading: Reading, asked: PageOf) -> Page[Dataset]:
     """The datasets, newest first."""
     rows, cursor = page(reading.session, DatasetRow, reading.tenant_id, limit=asked.limit, cursor=asked.cursor)
-    return page_of([dataset_of(row) for row in rows], cursor)
+    return page_of([dataset_of(reading.session, row) for row in rows], cursor)
 
 
 @router.get(
@@ -190,7 +193,7 @@ async def show_dataset(dataset: str, services: ServicesOf, caller: CallerOf, wai
     def read() -> Sight[Dataset]:
         with services.database.reading() as session:
             row = find(session, DatasetRow, caller.tenant_id, dataset)
-            return Sight(dataset_of(row), row.id, row.state, row.state in operations.SETTLED)
+            return Sight(dataset_of(session, row), row.id, row.state, row.state in operations.SETTLED)
 
     return await waiting.settled(STATES, read, shared=(caller.tenant_id, dataset))
 

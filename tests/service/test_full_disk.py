@@ -112,6 +112,15 @@ def test_a_full_disk_is_told_but_what_is_there_stays_within_reach(server, client
     assert readiness(server).status_code == 503, "a full disk hides nothing else"
 
 
+def test_a_dataset_that_has_no_room_to_be_read_says_so(client, upload, worker):
+    reading = upload("datasets", b"rows", "train.npz").json()
+    assert reading["state_reason"] is None
+    taken = worker.take("read")
+    with worker.server.database.writing() as session:
+        hand_back(session, taken, waiting=StorageFull("No more fits").problem())
+    assert client.get(f"/v1/datasets/{reading['id']}").json()["state_reason"] == "storage_full: No more fits"
+
+
 def test_whoever_waits_for_one_that_has_no_room_says_so(client, model, dataset, worker):
     fit = client.post("/v1/fits", json={"model": model, "dataset": dataset, "family": {"kind": "gaussian"}}).json()
     strategy = {"kind": "aggregate", "fit": fit["id"]}
