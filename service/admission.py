@@ -17,8 +17,7 @@ from latentmill.errors import BodyTooLarge, Internal, InvalidRequest, Latentmill
 from service.database import Database, new_id
 from service.headers import protect
 from service.keys.known import KnownKeys
-from service.keys.operations import Caller, authenticate
-from service.keys.operations import Scope as KeyScope
+from service.keys.operations import Caller, authenticate, scope_for
 from service.limits import check_room
 from service.limits.rates import RequestRates
 from service.logs import about
@@ -31,8 +30,6 @@ access_log = logging.getLogger("latentmill.http")
 
 KEYED = "/v1/"
 UPLOADS = frozenset({"/v1/models", "/v1/datasets"})
-CHANGES_NOTHING = frozenset({"/v1/jobs/plan"})  # a POST for the sake of its body
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 PROBES = frozenset({"/healthz", "/readyz"})  # asked every few seconds by what watches the service
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -77,7 +74,7 @@ class Admission:
                 scope["state"]["caller"] = caller = await self._caller(headers)
                 answer.headers |= (taken := self._rates.take(caller)).headers
                 taken.check()
-                caller.require(_scope_of(scope))
+                caller.require(scope_for(scope["method"], scope["path"]))
             self._check_size(scope, headers, caller)
             if caller is not None and scope["method"] == "POST" and scope["path"] in UPLOADS:
                 await run_in_threadpool(self._check_room, caller, int(headers["content-length"]))
@@ -152,11 +149,6 @@ class _Answer:
             headers.update(self.headers)
             protect(headers)
         await self._send(message)
-
-
-def _scope_of(scope: Scope) -> KeyScope:
-    """What a key must be allowed to do for this request. Whatever is not known to read, writes."""
-    return "read" if scope["method"] in READING or scope["path"] in CHANGES_NOTHING else "write"
 
 
 def _note(scope: Scope, answer: _Answer, *, seconds: float) -> None:

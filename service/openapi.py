@@ -23,6 +23,7 @@ from latentmill.errors import (
     LengthRequired,
     LimitExceeded,
     NameTaken,
+    NotAllowed,
     NotAuthenticated,
     NotFound,
     Problem,
@@ -30,6 +31,7 @@ from latentmill.errors import (
 )
 from latentmill.specs.expiry import Expiry
 from latentmill.specs.requests import Metadata, Name
+from service.keys.operations import scope_for
 from service.problems import MEDIA_TYPE
 from service.settings import LimitSettings
 
@@ -37,7 +39,7 @@ Responses = dict[int | str, dict[str, Any]]
 Errors = tuple[type[LatentmillError], ...]
 
 # What the door and the database can answer to any request with a key.
-EVERY: Errors = (NotAuthenticated, TooManyRequests, Internal, DatabaseFault)
+EVERY: Errors = (NotAuthenticated, NotAllowed, TooManyRequests, Internal, DatabaseFault)
 NAMED: Errors = (NotFound, Gone)
 CHANGING: Errors = (DatabaseFull,)
 POSTED: Errors = (*CHANGING, LengthRequired, BodyTooLarge)
@@ -123,8 +125,10 @@ def document(app: FastAPI, limits: LimitSettings) -> dict[str, Any]:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs", {})
     schemas["Problem"] = problem
-    for operations in made["paths"].values():
+    for path, operations in made["paths"].items():
         for method, operation in operations.items():
+            for scheme in operation.get("security", ()):  # the scope that the key must have, as OpenAPI 3.1 puts it
+                scheme |= {name: [scope_for(method.upper(), path)] for name in scheme}
             _finish_responses(operation["responses"], keyed="security" in operation, without_content=method == "head")
             for parameter in operation.get("parameters", ()):
                 parameter["schema"] = _bounded(_without_null(parameter["schema"]), limits)

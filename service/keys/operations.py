@@ -25,6 +25,8 @@ NO_DIGEST = "0" * 64  # what a key that does not exist is compared with: it take
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
 DEFAULT_SCOPES: tuple[Scope, ...] = ("read", "write")
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+CHANGES_NOTHING = frozenset({"/v1/jobs/plan"})  # a POST for the sake of its body
 
 KEY_BY_ID = (
     select(
@@ -75,6 +77,11 @@ class ListedKey:
     row: KeyRow
     tenant: str
     state: str
+
+
+def scope_for(method: str, path: str) -> Scope:
+    """What a key must be allowed to do for such a request. Whatever is not known to read, writes."""
+    return "read" if method in READING or path in CHANGES_NOTHING else "write"
 
 
 def create(

@@ -29,10 +29,12 @@ def with_scopes(server):
 
 def test_every_route_wants_the_scope_that_fits_it(server, with_scopes):
     reads, writes = with_scopes("read"), with_scopes("write")
+    document = httpx.get(f"{server.url}/openapi.json", trust_env=False).json()["paths"]
     asked = [(method, path) for method, path in routes(server) if path.startswith("/v1/")]
     assert len(asked) > 25
     for method, path in asked:
         needed = "read" if method in {"GET", "HEAD"} or path == "/v1/jobs/plan" else "write"
+        assert document[path][method.lower()]["security"] == [{"HTTPBearer": [needed]}], "which is documented"
         refused, let_in = (writes, reads) if needed == "read" else (reads, writes)
         answer = refused.request(method, path)
         assert answer.status_code == 403, (method, path)
