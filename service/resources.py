@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Index, String, select, text
+from sqlalchemy import ColumnElement, Index, String, func, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, mapped_column
 
 from latentmill.errors import (
     BrokerFault,
@@ -223,17 +223,27 @@ def _cause(session: Session, resource: needs.Named) -> str | None:
     return next((cause for cause in causes if cause is not None), None)
 
 
-def waits_out(session: Session, resource_id: str, *, is_job: bool = False) -> str | None:
-    """What a work item of the resource waits out: a full disk, a broker that is away."""
+def waits_out(session: Session, resource_id: str) -> str | None:
+    """What a work item of the resource waits out: a full disk, a broker that is away. Of a job: see `jobs_wait_out`."""
+    return _waits_out(session, WorkItemRow.subject_id, [resource_id]).get(resource_id)
+
+
+def jobs_wait_out(session: Session, job_ids: Sequence[str]) -> dict[str, str]:
+    """What work items of jobs wait out, by the job; one that waits for nothing is left out."""
     # Not by subject: a job's finished items are many, and the index by job leaves them out.
-    mine = WorkItemRow.job_id == resource_id if is_job else WorkItemRow.subject_id == resource_id
-    statement = select(WorkItemRow.waiting).where(
-        mine, WorkItemRow.state == "pending", WorkItemRow.waiting.is_not(None)
-    )
-    waiting = session.execute(statement.limit(1)).scalar_one_or_none()
-    if waiting is not None:
-        return f"{waiting['code']}: {waiting['detail']}"
-    if (fault := noted_fault(session)) is None:
-        return None
-    at_work = select(WorkItemRow.id).where(mine, WorkItemRow.state == "leased")
-    return None if session.execute(at_work.limit(1)).one_or_none() else f"{BrokerFault.code}: {fault}"
+    return _waits_out(session, WorkItemRow.job_id, job_ids)
+
+
+def _waits_out(session: Session, owner: InstrumentedAttribute[Any], ids: Sequence[str]) -> dict[str, str]:
+    if not ids:
+        return {}
+    waits = (owner.in_(ids), WorkItemRow.state == "pending", WorkItemRow.waiting.is_not(None))
+    firsts = select(func.min(WorkItemRow.id)).where(*waits).group_by(owner)
+    waiting = session.execute(select(owner, WorkItemRow.waiting).where(WorkItemRow.id.in_(firsts)))
+    found = {owner_id: f"{problem['code']}: {problem['detail']}" for owner_id, problem in waiting if problem}
+    others = [owner_id for owner_id in ids if owner_id not in found]
+    if others and (fault := noted_fault(session)) is not None:
+        at_work = select(owner).where(owner.in_(others), WorkItemRow.state == "leased").distinct()
+        held = set(session.execute(at_work).scalars())
+        found |= {owner_id: f"{BrokerFault.code}: {fault}" for owner_id in others if owner_id not in held}
+    return found

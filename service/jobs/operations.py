@@ -1,6 +1,7 @@
 """The verbs of jobs: the only code, with `shards.py` and `finalizing.py`, that changes their rows."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from service.datasets.tables import DatasetRow
 from service.fits import encodings
 from service.fits.tables import EncodingRow, FitRow
 from service.jobs import holding
-from service.jobs.planning import Plan, has_worker, plan_of
+from service.jobs.planning import Plan, live_devices, plan_of
 from service.jobs.resolution import Resolved, check, resolve
 from service.jobs.shards import begin_finalizing
 from service.jobs.states import LEFT_ALONE, RETRYABLE, TERMINAL, add_event, finish_cancelling, lock, move
@@ -28,9 +29,9 @@ from service.resources import (
     check_name,
     find,
     insert,
+    jobs_wait_out,
     name_taken,
     undeleted,
-    waits_out,
     with_cause,
 )
 from service.settings import Settings
@@ -143,15 +144,20 @@ def mark_failed(session: Session, job_id: str, problem: Problem) -> bool:
     return True
 
 
-def state_reason(session: Session, job: JobRow, settings: Settings) -> str | None:
-    """Why the job does not go on at present, None where it does."""
-    if job.state in TERMINAL or job.state == "cancelling":
-        return None
-    if job.state_reason is not None:
-        return with_cause(session, ("job", job.id), job.state_reason)
-    if job.state != "finalizing" and job.execution and not has_worker(session, job.execution["device"], settings):
-        return NO_WORKER
-    return waits_out(session, job.id, is_job=True)
+def state_reasons(session: Session, jobs: Sequence[JobRow], settings: Settings) -> dict[str, str]:
+    """Why jobs do not go on at present, by their ids; those that do are left out. Many cost what one does."""
+    live = [job for job in jobs if job.state not in TERMINAL and job.state != "cancelling"]
+    reasons = {
+        job.id: with_cause(session, ("job", job.id), job.state_reason) for job in live if job.state_reason is not None
+    }
+    begun = [job for job in live if job.state_reason is None]
+    devices = live_devices(session, settings) if begun else {}
+    reasons |= {
+        job.id: NO_WORKER
+        for job in begun
+        if job.state != "finalizing" and job.execution and job.execution["device"] not in devices
+    }
+    return reasons | jobs_wait_out(session, [job.id for job in begun if job.id not in reasons])
 
 
 def resume(session: Session) -> None:

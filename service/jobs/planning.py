@@ -52,7 +52,7 @@ def plan_of(session: Session, resolved: Resolved, settings: Settings) -> Plan:
     if model.state != "ready":
         return Plan(request, resolved.waiting_for())
     manifest = models.manifest_of(model)
-    live = _live_devices(session, settings)
+    live = live_devices(session, settings)
     measured = execution_of(model, request.execution, live)
     execution = measured.execution
     labels = label_plan(request, manifest, resolved.fit, resolved.dataset)
@@ -114,11 +114,6 @@ def bytes_per_row(manifest: VaeManifest, request: JobRequest, *, labelled: bool)
     return size + 4 * manifest.latent.size * request.include_latents + 4 * labelled
 
 
-def has_worker(session: Session, device: str, settings: Settings) -> bool:
-    """Whether a live worker takes shards for this kind of device."""
-    return any(kind == device for kind in _live_devices(session, settings))
-
-
 def _device(executions: dict[str, MeasuredExecution], live: dict[Device, int]) -> Device:
     devices: tuple[Device, ...] = ("cuda", "cpu")
     for device in devices:
@@ -127,7 +122,7 @@ def _device(executions: dict[str, MeasuredExecution], live: dict[Device, int]) -
     return "cpu" if "cpu" in executions else "cuda"
 
 
-def _live_devices(session: Session, settings: Settings) -> dict[Device, int]:
+def live_devices(session: Session, settings: Settings) -> dict[Device, int]:
     """The devices of live workers that take shards, and how many shards at a time."""
     slots: dict[Device, int] = {}
     devices: tuple[Device, ...] = ("cpu", "cuda")

@@ -25,7 +25,7 @@ from service.expiry import end_of
 from service.jobs import operations
 from service.jobs.events import NUMBER, is_over, last_event_number, stream
 from service.jobs.planning import plan
-from service.jobs.schema import Job, JobPlan, etag_of, job_of, path_of, plan_answer
+from service.jobs.schema import Job, JobPlan, etag_of, job_of, jobs_of, path_of, plan_answer
 from service.jobs.states import LEFT_ALONE, TERMINAL, JobState
 from service.jobs.tables import JobRow
 from service.limits import limits_of
@@ -90,7 +90,7 @@ def list_jobs(
     if model is not None:
         where.append(JobRow.model_id == find_id(session, ModelRow, tenant_id, model))
     rows, cursor = page(session, JobRow, tenant_id, limit=asked.limit, cursor=asked.cursor, where=where)
-    return page_of([job_of(session, row, reading.settings) for row in rows], cursor)
+    return page_of(jobs_of(session, rows, reading.settings), cursor)
 
 
 @router.get(

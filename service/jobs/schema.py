@@ -1,6 +1,7 @@
 """Jobs, plans and shards as users see them."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from latentmill.specs import Execution, JobRequest
 from service.answers import Resource, resource_fields
-from service.jobs.operations import state_reason
+from service.jobs.operations import state_reasons
 from service.jobs.planning import Plan
 from service.jobs.states import TERMINAL
 from service.jobs.tables import JobRow, ShardRow
@@ -82,11 +83,21 @@ class Shard(BaseModel):
 
 def job_of(session: Session, row: JobRow, settings: Settings) -> Job:
     """The job as users see it."""
+    return jobs_of(session, [row], settings)[0]
+
+
+def jobs_of(session: Session, rows: Sequence[JobRow], settings: Settings) -> list[Job]:
+    """The jobs as users see them."""
+    reasons = state_reasons(session, rows, settings)
+    return [_job(row, reasons.get(row.id)) for row in rows]
+
+
+def _job(row: JobRow, state_reason: str | None) -> Job:
     path = path_of(row)
     parts = ("events", "cancel", "retry", "manifest", "shards", "archive")
     return Job(
         **resource_fields(row, "job"),
-        state_reason=state_reason(session, row, settings),
+        state_reason=state_reason,
         spec=JobRequest.model_validate(row.request),
         report=row.report_id,
         seed=row.seed,
