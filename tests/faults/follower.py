@@ -23,6 +23,7 @@ class Follower:
 
     events: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
     returns: int = 0
+    past: int = 0  # events of an earlier run of the job
 
     def shards(self) -> list[int]:
         """The indices of the shards that were spoken of, in that order."""
@@ -30,13 +31,14 @@ class Follower:
 
     def ended(self) -> bool:
         """Whether the last event says that the job is over."""
-        return bool(self.events) and self.events[-1][2].get("state") in ENDED
+        return len(self.events) > self.past and self.events[-1][2].get("state") in ENDED
 
 
 @contextmanager
-def following(mill: Mill, job: Job) -> Iterator[Follower]:
-    """Follows the job's events; the block's end waits for the last one."""
-    follower = Follower()
+def following(mill: Mill, job: Job, after: Follower | None = None) -> Iterator[Follower]:
+    """Follows the job's events, from where an earlier one ended; the block's end waits for the last one."""
+    follower = Follower(list(after.events) if after is not None else [])
+    follower.past = len(follower.events)
     thread = threading.Thread(target=_follow, args=(mill, job.id, follower), daemon=True)
     thread.start()
     yield follower

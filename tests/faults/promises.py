@@ -46,7 +46,7 @@ def assert_whole(mill: Mill, job: Job, expected: Sequence[str], follower: Follow
         events = session.execute(select(JobRow.event_number).where(JobRow.id == job.id)).scalar_one()
     assert [hashlib.sha256((mill.settings.files_dir / key).read_bytes()).hexdigest() for key in keys] == expected
     done = [("finalize", None, "done"), *(("shard", index, "done") for index in range(len(expected)))]
-    assert sorted(map(tuple, items)) == done
+    assert sorted(tuple(item) for item in items if item.state != "cancelled") == done
     if follower is not None:
         assert [number for number, _, _ in follower.events] == list(range(1, events + 1)), "a gap, or an event twice"
         assert sorted(follower.shards()) == list(range(len(expected)))

@@ -9,6 +9,7 @@ from tests.faults.disturbing import disturb
 from tests.faults.doors import DOORS
 from tests.faults.mill import Mill
 from tests.faults.moments import Subjects, kill_during
+from tests.faults.stopping import cancel_and_retry
 
 # One job for each line: whatever takes long stands last, for the job may be nearly over after it.
 ONCE = [
@@ -48,3 +49,9 @@ def test_a_report_and_uploads_are_done_again_when_their_worker_is_killed(sqlite_
 )
 def test_what_was_asked_for_happens_once_when(sqlite_mill: Mill, name: str) -> None:
     DOORS[name](sqlite_mill, random.Random(name))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kills", [True, False], ids=["dies", "sleeps"])
+def test_a_cancelled_job_is_taken_up_again_although_its_worker(sqlite_mill: Mill, kills: bool) -> None:
+    cancel_and_retry(sqlite_mill, random.Random(0), kills=kills)

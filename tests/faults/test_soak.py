@@ -13,6 +13,7 @@ from tests.faults.disturbing import disturb
 from tests.faults.doors import DOORS
 from tests.faults.mill import Mill
 from tests.faults.moments import KINDS, Subjects, kill_during
+from tests.faults.stopping import cancel_and_retry
 
 MOST_AT_ONCE = 4
 Turn = Callable[[random.Random], list[str]]  # the faults that happened
@@ -41,10 +42,15 @@ def turns(mill: Mill) -> tuple[list[Turn], list[Turn]]:
     def request(chance: random.Random) -> list[str]:
         return door(chance.choice(list(DOORS)), chance)
 
+    def stopping(chance: random.Random) -> list[str]:
+        kills = chance.random() < 0.5
+        cancel_and_retry(mill, chance, kills=kills)
+        return [f"a job is cancelled, its worker {'dies' if kills else 'sleeps'}, and it is taken up again"]
+
     alone: list[Turn] = [lambda chance, fault=fault: disturb(mill, [fault], chance) for fault in faults]
     alone += [lambda chance, kind=kind: during(kind) for kind in KINDS]
     alone += [lambda chance, name=name: door(name, chance) for name in DOORS]
-    return alone, [several, several, several, other, request]
+    return [*alone, stopping], [several, several, several, other, request, stopping]
 
 
 @pytest.mark.parametrize("mill", ["sqlite_mill", "postgres_mill"])
