@@ -1,5 +1,6 @@
 """The device that a worker uses: which, what it is called, how it is kept the same, and the models in its memory."""
 
+import gc
 import platform
 from collections.abc import Callable
 from importlib import metadata
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from workers.models import Vae
 
 DeviceKind = Literal["cpu", "cuda"]
+
+# What torch's allocators, the driver and cuBLAS say in a RuntimeError that has no type of its own.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 
 
 def pick_device(setting: str) -> DeviceKind:
@@ -79,7 +83,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True where a device, or the machine, had no memory left."""
     if isinstance(error, OutOfMemory | MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 class ModelCache:
@@ -96,3 +100,10 @@ class ModelCache:
             return vae, vae.size_bytes
 
         return self._models.get((digest, device), sized)
+
+    def clear(self) -> None:
+        """Let go of all models, and of what torch keeps of the device for later."""
+        self._models.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -23,3 +23,7 @@ class RecentlyUsed(Generic[Key, Value]):
         while len(self._values) > 1 and sum(size for _, size in self._values.values()) > self._max_bytes:
             self._values.popitem(last=False)
         return self._values[key][0]
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._values.clear()

@@ -138,7 +138,7 @@ class Workshop:
                 self._wait_out(claimed, StorageFull(f"The disk filled up at a {claimed.kind}"))
                 return
             if is_out_of_memory(error):
-                self._fail(claimed, OutOfMemory())
+                self._fail(claimed, OutOfMemory(f"A worker ran out of memory at this {claimed.kind}"))
                 return
             log.exception("%s %s", claimed.kind, claimed.item_id)
             self._fail(claimed, Internal(f"{claimed.kind} failed: {type(error).__name__}: {error}"))
@@ -181,6 +181,9 @@ class Workshop:
         """An error of the model or the data ends the item at once; a device out of memory gets another attempt."""
         attempts = self.settings.work.out_of_memory_attempts
         problem = error.problem(claimed.request_id)
+        if is_out_of_memory(error):
+            self._densities.clear()
+            self._models.clear()  # the next attempt, here or at another item, has all the memory there is
         if is_out_of_memory(error) and claimed.out_of_memory + 1 < attempts:
             again = partial(hand_back, waiting=problem, delay_seconds=1, counts="out_of_memory")
             self._written(lambda session: again(session, claimed))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentmill.errors import InvalidBundle
 from latentmill.specs import ImageRows, MeasuredExecution, TableRows, VaeManifest
-from workers.devices import DeviceKind
+from workers.devices import DeviceKind, is_out_of_memory
 from workers.models.architectures.registry import build
 from workers.models.bundle import Bundle, open_bundle
 from workers.models.limits import DEFAULT_LIMITS, BundleLimits
@@ -74,20 +74,29 @@ def _measured(
     bundle: Bundle, devices: list[DeviceKind], threads: int, values_per_row: int
 ) -> tuple[dict[str, MeasuredExecution], list[str]]:
     executions: dict[str, MeasuredExecution] = {}
-    warnings = []
+    warnings: list[str] = []
     for device in devices:
-        measured = measure(
-            load_vae(bundle, device=device, inspected=True),
-            device,
-            threads=threads,
-            values_per_row=values_per_row,
-            row_bytes=row_bytes(bundle.manifest),
-        )
+        measured = None
+        if (vae := _loaded(bundle, device)) is not None:
+            measured, more = measure(
+                vae, device, threads=threads, values_per_row=values_per_row, row_bytes=row_bytes(bundle.manifest)
+            )
+            warnings += more
         if measured is None:
             warnings.append(f"A batch of 64 rows does not fit into the memory of this worker's device {device}.")
         else:
             executions[device] = measured
     return executions, warnings
+
+
+def _loaded(bundle: Bundle, device: DeviceKind) -> TorchVae | None:
+    """The model on the device; None where that has no memory for it."""
+    try:
+        return load_vae(bundle, device=device, inspected=True)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def refuse_unmeasured(executions: Mapping[str, MeasuredExecution], devices: Iterable[DeviceKind]) -> None:

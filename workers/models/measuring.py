@@ -8,7 +8,7 @@ import time
 import torch
 
 from latentmill.specs import Execution, MeasuredExecution
-from workers.devices import DeviceKind, device_name, execution_versions, pin_execution
+from workers.devices import DeviceKind, device_name, execution_versions, is_out_of_memory, pin_execution
 from workers.models.vae import TorchVae
 
 _CANDIDATES = (64, 128, 256, 512, 1024)
@@ -21,21 +21,30 @@ _LIVE_VALUES = 3  # a layer's input, its output, and what its kernel sets aside
 
 def measure(
     vae: TorchVae, device: DeviceKind, *, threads: int, values_per_row: int, row_bytes: int
-) -> MeasuredExecution | None:
+) -> tuple[MeasuredExecution | None, list[str]]:
     """The fastest of a few batch sizes; the smaller of two that differ little. None if not even the least fits.
 
-    `values_per_row` is the most that one step holds for a row: it bounds the batch.
+    `values_per_row` is the most that one step holds for a row: it bounds the batch. A batch that runs out of memory all
+    the same ends the search, and is told in a warning.
     """
     fits = int(_MEMORY_SHARE * _memory_bytes(device)) // (4 * _LIVE_VALUES * values_per_row)
     candidates = [batch for batch in _CANDIDATES if batch <= fits]
     threads_before = torch.get_num_threads()
     best: MeasuredExecution | None = None
+    warnings: list[str] = []
     deadline = time.monotonic() + _SECONDS_AT_MOST
     try:
         for batch in candidates:
             execution = _execution(device, batch, threads)
             pin_execution(execution)
             speed = _rows_per_s(vae, batch, deadline)
+            if speed is None:
+                if best is not None:
+                    warnings.append(
+                        f"A batch of {batch} rows ran out of memory on this worker's device {device}: jobs that leave "
+                        f"`execution.batch_rows` out take {best.execution.batch_rows}."
+                    )
+                break
             if best is None or speed > _WORTH_A_LARGER_BATCH * best.rows_per_s:
                 best = MeasuredExecution(execution=execution, rows_per_s=speed, bytes_per_row=row_bytes)
             if time.monotonic() > deadline:
@@ -43,7 +52,9 @@ def measure(
     finally:
         torch.set_num_threads(threads_before)
         gc.collect()
-    return best
+        if device == "cuda":
+            torch.cuda.empty_cache()
+    return best, warnings
 
 
 def _execution(device: DeviceKind, batch_rows: int, threads: int) -> Execution:
@@ -57,8 +68,20 @@ def _execution(device: DeviceKind, batch_rows: int, threads: int) -> Execution:
     )
 
 
-def _rows_per_s(vae: TorchVae, batch: int, deadline: float) -> float:
-    """Rows per second of the fastest of a few batches, after one that warms up unless that alone took long."""
+def _rows_per_s(vae: TorchVae, batch: int, deadline: float) -> float | None:
+    """Rows per second of the fastest of a few batches, after one that warms up unless that alone took long.
+
+    None where the device has no memory for such a batch.
+    """
+    try:
+        return _timed(vae, batch, deadline)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _timed(vae: TorchVae, batch: int, deadline: float) -> float:
     latents = torch.randn(batch, vae.manifest.latent.size, generator=torch.Generator().manual_seed(0))
     labels = None if vae.manifest.labels is None else torch.zeros(batch, dtype=torch.int64)
     seconds = []
