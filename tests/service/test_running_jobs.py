@@ -136,7 +136,7 @@ def test_twenty_at_once_begin_two(server, worker, ask, waiting):
 
 @both
 def test_workers_that_end_jobs_at_the_same_time_never_run_three_and_leave_none(server, worker, ask):
-    jobs = [ask(rows=300, shard_rows=150) for _ in range(8)]
+    jobs = [ask(rows=300, shard_rows=150) for _ in range(6)]
     most: list[int] = []
 
     def work_on(database: Database) -> None:
