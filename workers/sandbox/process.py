@@ -85,24 +85,17 @@ class SandboxProcess:
     """Started at once, in a session of its own; its environment is what stands here, and nothing of ours."""
 
     def __init__(self, cache_dir: Path, *, preload: bool) -> None:
-        self._open = ExitStack()
-        self._control, theirs = socket.socketpair()
-        self._open.enter_context(self._control)
-        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_BYTES)
-        with theirs:
-            self._process = subprocess.Popen(
-                [*COMMAND, *(["--preload"] if preload else [])],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                cwd="/",
-                env={**ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR": str(cache_dir)},  # torch's compiler insists on a folder
-                start_new_session=True,
-            )
-        assert self._process.stderr is not None
-        self._open.enter_context(self._process.stderr)
-        self._said = Heard(self._control, bound=ANSWER_BYTES)
-        self._words = Heard(self._process.stderr, bound=WORDS_BYTES, keeps_end=True)
+        with ExitStack() as opened:
+            self._control, theirs = socket.socketpair()
+            opened.enter_context(self._control)
+            self._control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_BYTES)
+            with theirs:
+                self._process = _started(theirs, cache_dir, preload=preload)
+            assert self._process.stderr is not None
+            opened.enter_context(self._process.stderr)
+            self._said = Heard(self._control, bound=ANSWER_BYTES)
+            self._words = Heard(self._process.stderr, bound=WORDS_BYTES, keeps_end=True)
+            self._open = opened.pop_all()
 
     @property
     def pid(self) -> int:
@@ -165,6 +158,18 @@ class SandboxProcess:
                     if not key.data.hear() and key.data.is_over:
                         selector.unregister(key.fileobj)
         return line
+
+
+def _started(control: socket.socket, cache_dir: Path, *, preload: bool) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, *(["--preload"] if preload else [])],
+        stdin=control.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env={**ENVIRONMENT, "TORCHINDUCTOR_CACHE_DIR": str(cache_dir)},  # torch's compiler insists on a folder
+        start_new_session=True,
+    )
 
 
 class Question:

@@ -74,7 +74,7 @@ class Sandbox:
         try:
             question = process.ask(request.model_dump_json().encode())
         except Ended as fault:
-            raise _not_started(process, fault) from None
+            raise _not_started(fault, process.last_words) from None
         with closing(question):
             try:
                 line = _listened(process, question, request, check)
@@ -96,13 +96,16 @@ class Sandbox:
         if self._process is not None and self._process.is_alive():
             return self._process
         self.close()
-        process = SandboxProcess(self._cache_dir, preload=self._preload)
+        try:
+            process = SandboxProcess(self._cache_dir, preload=self._preload)
+        except OSError as fault:  # no more processes, no more files
+            raise _not_started(fault) from None
         try:
             levels = Levels(**json.loads(process.next_line(FIRST_WORD_SECONDS)))
         except (Ended, OutOfTime) as fault:
-            error = _not_started(process, fault)
+            words = process.last_words
             process.end()
-            raise error from None
+            raise _not_started(fault, words) from None
         except BaseException:
             process.end()
             raise
@@ -118,7 +121,7 @@ def _listened(process: SandboxProcess, question: Question, request: Request, che
     try:
         question.next_line(START_SECONDS, check)
     except (Ended, OutOfTime) as fault:
-        raise _not_started(process, fault) from None
+        raise _not_started(fault, process.last_words) from None
     try:
         status = int(json.loads(question.next_line(request.bounds.seconds, check))["status"])
     except OutOfTime:
@@ -134,8 +137,8 @@ def _listened(process: SandboxProcess, question: Question, request: Request, che
     return question.answer()
 
 
-def _not_started(process: SandboxProcess, fault: Exception) -> Unavailable:
-    log.error("the process that parses uploads did not start (%s): %s", fault, process.last_words)
+def _not_started(fault: Exception, words: str = "") -> Unavailable:
+    log.error("the process that parses uploads did not start (%s): %s", fault, words)
     why = str(fault) or "too slow"
     return Unavailable(f"The process that parses uploads did not start ({why}); the worker's log says more.")
 

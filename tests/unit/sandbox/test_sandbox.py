@@ -141,9 +141,13 @@ def test_a_process_that_dies_is_an_error_with_a_name(sandbox, reading, folder, n
 
 
 def test_a_process_that_does_not_start_is_a_fault_that_is_waited_out(sandbox, reading, monkeypatch) -> None:
-    monkeypatch.setattr(process, "COMMAND", (*process.COMMAND[:-1], "workers.no_such_module"))
-    with pytest.raises(Unavailable, match="did not start"):
-        sandbox.read(reading(npy(np.ones((2, 2))), "a.npy"), check=nothing)
+    command = process.COMMAND
+    for wrong in ((*command[:-1], "workers.no_such_module"), ("/no/such/python",)):
+        monkeypatch.setattr(process, "COMMAND", wrong)
+        with pytest.raises(Unavailable, match="did not start"):
+            sandbox.read(reading(npy(np.ones((2, 2))), "a.npy"), check=nothing)
+    monkeypatch.setattr(process, "COMMAND", command)
+    assert sandbox.read(reading(npy(np.ones((2, 2))), "a.npy"), check=nothing).rows == 2
 
 
 def test_a_fork_ends_with_its_parent_and_the_upload_is_tried_again(sandbox, reading, folder) -> None:
