@@ -211,6 +211,7 @@ def _postgres(url: URL, settings: Settings) -> Engine:
         pool_timeout=settings.database.busy_seconds,
         pool_pre_ping=True,
         json_serializer=_to_json,
+        hide_parameters=True,  # in errors, which are logged: they are what users sent
         connect_args={
             "connect_timeout": 5,
             "application_name": "latentmill",
@@ -246,6 +247,7 @@ def _sqlite(url: URL, settings: Settings) -> Engine:
         max_overflow=settings.database.connections,
         pool_timeout=settings.database.busy_seconds,
         json_serializer=_to_json,
+        hide_parameters=True,  # in errors, which are logged: they are what users sent
         connect_args={"timeout": settings.database.busy_seconds, "check_same_thread": False},
     )
 

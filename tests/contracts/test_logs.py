@@ -5,9 +5,12 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 
 from latentmill.errors import BrokerFault, DatabaseFault
 from service import logs
@@ -16,9 +19,11 @@ from service.keys.operations import create
 from service.logs import JsonLines, TextLines, about, redacted, secrets_in
 from service.queue import Queue
 from service.settings import BrokerSettings, DatabaseSettings, KeySettings, LogSettings, Settings
+from service.tables import TenantRow
 
 log = logging.getLogger("latentmill.test")
 
+A_TIME = datetime(2026, 3, 1, tzinfo=UTC)
 SECRET = "correct-horse/battery@staple"
 
 
@@ -165,3 +170,12 @@ def test_what_is_away_keeps_its_password(tmp_path, own_logs, capsys, form, ask, 
     written = capsys.readouterr().err
     assert "refused" in written
     assert password not in written
+
+
+def test_what_users_sent_is_not_in_the_errors_of_the_database(any_database):
+    row = {"id": "ten_1", "name": "a name of somebody", "created_at": A_TIME}
+    with any_database.writing() as session:
+        session.execute(insert(TenantRow), [row])
+        with pytest.raises(IntegrityError) as raised, session.begin_nested():
+            session.execute(insert(TenantRow), [row])
+    assert "somebody" not in str(raised.value)

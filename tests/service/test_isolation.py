@@ -73,7 +73,7 @@ CASES = [
     Case("HEAD /v1/jobs/{job}/manifest", "/v1/jobs/{job}/manifest"),
     Case("GET /v1/jobs/{job}/files/{name}", "/v1/jobs/{job}/files/README.md"),
     Case("HEAD /v1/jobs/{job}/files/{name}", "/v1/jobs/{job}/files/SHA256SUMS"),
-    Case("GET /v1/jobs/{job}/rows", "/v1/jobs/{job}/rows?count=2", owner="503"),  # no worker takes it
+    Case("GET /v1/jobs/{job}/rows", "/v1/jobs/{job}/rows?first=1000", owner="422"),
     Case("POST /v1/jobs/plan", "/v1/jobs/plan", job(PRIOR)),
     Case("POST /v1/jobs/plan", "/v1/jobs/plan", job(AGGREGATE, model="{own_model}"), owner="404"),
     Case("POST /v1/jobs/plan", "/v1/jobs/plan", job(POSTERIOR, model="{own_model}"), owner="404"),
