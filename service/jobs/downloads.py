@@ -47,7 +47,7 @@ class Span:
 def download(request: Request, storage: Storage, file: StoredFile, *, redirect: bool) -> Response:
     """The file, the part of it that is asked for, or where to find it."""
     headers = _headers(file)
-    if _matches(request.headers.get("if-none-match"), file.etag, weak=True):
+    if matches(request.headers.get("if-none-match"), file.etag, weak=True):
         return Response(status_code=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
     if redirect and request.method == "GET" and (url := storage.presign(file.key)) is not None:
         return RedirectResponse(url, 307)
@@ -85,7 +85,7 @@ def _asked(request: Request, file: StoredFile) -> Span | None:
     condition = request.headers.get("if-range")
     if asked is None or asked.groups() == ("", "") or request.method != "GET":
         return None
-    if condition is not None and not _matches(condition, file.etag, weak=False):
+    if condition is not None and not matches(condition, file.etag, weak=False):
         return None  # the client holds a part of another file, so it gets this one whole
     first, last = asked.groups()
     if first == "":
@@ -99,12 +99,13 @@ def _asked(request: Request, file: StoredFile) -> Span | None:
     return span
 
 
-def _matches(header: str | None, etag: str, *, weak: bool) -> bool:
+def matches(header: str | None, etag: str, *, weak: bool) -> bool:
+    """Whether a header with ETags names this one (RFC 9110, section 8.8.3.2)."""
     if header is None:
         return False
     tags = [tag.strip() for tag in header.split(",")]
     if weak:
-        tags = [tag.removeprefix("W/") for tag in tags]
+        tags, etag = [tag.removeprefix("W/") for tag in tags], etag.removeprefix("W/")
     return etag in tags or (weak and "*" in tags)
 
 

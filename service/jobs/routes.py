@@ -23,6 +23,7 @@ from service.answers import RETRY_AFTER_SECONDS, Answer, Deleted, Page, created,
 from service.dependencies import CallerOf, Creating, PageOf, Reading, ServicesOf, Transaction, WaitingOf, Writing
 from service.expiry import end_of
 from service.jobs import operations
+from service.jobs.downloads import matches
 from service.jobs.events import NUMBER, is_over, last_event_number, stream
 from service.jobs.planning import plan
 from service.jobs.schema import Job, JobPlan, etag_of, job_of, jobs_of, path_of, plan_answer
@@ -121,7 +122,7 @@ async def show_job(
     headers = {"ETag": etag}
     if seen.state not in TERMINAL:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if if_none_match is not None and etag in (tag.strip() for tag in if_none_match.split(",")):
+    if matches(if_none_match, etag, weak=True):
         return Response(status_code=304, headers=headers)
     return JSONResponse(shown(seen), headers=headers)
 
