@@ -128,6 +128,7 @@ class _Reader:
             raise InvalidRequest("The multipart body ends before its closing boundary.")
         if "file" not in self._parts:
             raise InvalidRequest("The part `file` is missing.", pointer="/file")
+        fields = {name: _text(part) for name, part in self._parts.items() if part.incoming is None}
         files: dict[str, ReceivedFile] = {}
         try:
             for name, part in self._parts.items():
@@ -137,7 +138,7 @@ class _Reader:
         except BaseException:
             discard(self._storage, Upload(files, {}))
             raise
-        return Upload(files, {name: _text(part) for name, part in self._parts.items() if part.incoming is None})
+        return Upload(files, fields)
 
     def close(self) -> None:
         """Let go of what was not published."""
