@@ -78,6 +78,9 @@ def _migrating(database: Database) -> Iterator[Connection]:
             connection.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
         with connection.begin():
             if not sqlite:
+                # It waits for another that migrates, and reads its scripts between two statements.
+                for patience in ("idle_in_transaction_session_timeout", "lock_timeout"):
+                    connection.execute(text(f"SET LOCAL {patience} = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
             yield connection
             if sqlite and (broken := connection.execute(text("PRAGMA foreign_key_check")).fetchall()):

@@ -105,3 +105,15 @@ def test_several_processes_may_migrate_at_once(empty, empty_database):
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(migrate.upgrade, [empty] * 3))
     assert migrate.current(empty_database) == migrate.head()
+
+
+def test_migrations_that_take_longer_than_a_statement_may_wait_are_made(empty: Settings) -> None:
+    hasty = empty.model_copy(update={"database": empty.database.model_copy(update={"busy_seconds": 0.02})})
+    if hasty.database_url.startswith("sqlite"):
+        migrate.upgrade(hasty)
+    else:
+        with ThreadPoolExecutor(3) as threads:  # and that wait for each other
+            list(threads.map(migrate.upgrade, [hasty] * 3))
+    database = Database(empty)
+    assert migrate.current(database) == migrate.head()
+    database.dispose()
