@@ -3,7 +3,7 @@
 from math import prod
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import FailFast, Field, field_validator, model_validator
 
 from latentmill.specs.spec import Spec
 
@@ -107,7 +107,8 @@ class TableRows(Spec):
     """Typed columns; the decoder gives them side by side, categories as one value each."""
 
     kind: Literal["table"] = "table"
-    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=10_000)]
+    # Otherwise a million wrong columns, which fit into a bundle, make gigabytes of errors before they are counted.
+    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=10_000), FailFast()]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

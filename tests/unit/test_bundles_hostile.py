@@ -6,6 +6,7 @@ import json
 import pickle
 import stat
 import struct
+import time
 import zipfile
 from pathlib import Path
 
@@ -199,6 +200,20 @@ def test_symbolic_links_encryption_and_other_compression_are_refused(path):
 )
 def test_a_manifest_that_is_wrong_is_refused_by_its_field(path, text, says):
     assert says in refused(write(path, vae__json=text)).detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rows": {"kind": "table", "columns": [{}] * 600_000}}, "/rows/table/columns/0"),
+        ({f"x{number}": 0 for number in range(200_000)}, "200,010 names"),
+    ],
+)
+def test_a_million_mistakes_take_no_longer_than_one(path, changes, says):
+    write(path, {**MANIFEST, **changes, "description": "", "encoder": None, "labels": None, "prior": None})
+    started = time.process_time()
+    assert says in refused(path).detail
+    assert time.process_time() - started < 10  # it was a minute, and gigabytes
 
 
 def tensors_file(header: object, data: bytes = b"", length: int | None = None) -> bytes:

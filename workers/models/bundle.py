@@ -15,6 +15,8 @@ from workers.models.limits import DEFAULT_LIMITS, BundleLimits
 from workers.models.prior import Parameters, check_prior
 from workers.models.tensors import read_tensors
 
+_NAMES_AT_MOST = 1_000
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -67,6 +69,8 @@ def parse_manifest(text: bytes) -> VaeManifest:
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _NAMES_AT_MOST:  # each of which would be an error of its own
+        raise ValueError(f"an object has {len(pairs):,} names")
     named = dict(pairs)
     if len(named) != len(pairs):
         raise ValueError("an object has the same name twice")

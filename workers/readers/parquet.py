@@ -17,6 +17,7 @@ from workers.readers.source import MAX_ROW_VALUES, Block, ReadLimits, Source, ch
 
 ROWS, LABELS = "rows", "labels"
 MAX_GROUP_BYTES = 2 * 2**30
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # names of columns need not be text
 
 
 def open_parquet(path: Path, limits: ReadLimits, *, label_column: str | None) -> Source:
@@ -91,7 +92,8 @@ def _batches(path: Path, names: list[str], label: str | None, size: int) -> Iter
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield from file.iter_batches(size, columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:  # Arrow reports damaged pages as OSError
+    except DAMAGED as error:
+        _raise_if_of_the_disk(error)
         raise InvalidDataset(f"The parquet file is damaged: {error}") from error
 
 
@@ -99,8 +101,15 @@ def _schema(path: Path) -> tuple[pa.Schema, Any]:
     try:
         with pq.ParquetFile(path) as file:
             return file.schema_arrow, file.metadata
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
+        _raise_if_of_the_disk(error)
         raise InvalidDataset(f"The parquet file cannot be read: {error}") from error
+
+
+def _raise_if_of_the_disk(error: Exception) -> None:
+    """Arrow reports damaged pages as OSError too, but without a number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def _check_footer(metadata: Any, limits: ReadLimits) -> None:
@@ -135,8 +144,16 @@ def _labels(batch: pa.RecordBatch, label: str | None, row: int) -> NDArray[Any] 
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type) or pa.types.is_floating(column.type):
         return np.asarray(column.to_numpy(zero_copy_only=False))
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return fixed_width(column.to_pylist(), lambda i: row + i)
+        return fixed_width(_texts(column, label), lambda i: row + i)
     raise InvalidDataset(f"The label column {label!r} holds {column.type}; labels are integers or text")
+
+
+def _texts(column: pa.Array, label: str) -> list[str]:
+    try:
+        texts: list[str] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise InvalidDataset(f"The label column {label!r} holds bytes that are no text in UTF-8: {error}") from error
+    return texts
 
 
 def _refuse_null(column: pa.Array, name: str, row: int) -> None:

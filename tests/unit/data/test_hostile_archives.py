@@ -181,6 +181,15 @@ def test_a_column_of_labels_is_bounded_too(refused) -> None:
     assert "of row 1 is longer than 128" in refused(b"a,labels\n1,x\n2," + b"y" * MIB + b"\n", "a.csv").detail
 
 
+def test_bytes_that_are_no_text_are_refused_in_a_parquet_file(refused) -> None:
+    table = pa.table({"name": [1.0, 2.0], "labels": ["a class", "another"]})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="none", use_dictionary=False, write_statistics=False, store_schema=False)
+    data = buffer.getvalue()
+    assert "cannot be read" in refused(data.replace(b"name", b"n\xffme"), "a.parquet").detail
+    assert "no text in UTF-8" in refused(data.replace(b"another", b"an\xffther"), "a.parquet").detail
+
+
 def test_what_is_kept_is_bounded_not_only_what_came(refused) -> None:
     data = npy(np.zeros((1000, 100), np.int8))
     assert (
