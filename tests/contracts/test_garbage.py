@@ -20,8 +20,8 @@ from service import work
 from service.database import Database, database_now
 from service.garbage import Collector
 from service.garbage.rule import judge
+from service.jobs import finalizing, shards
 from service.jobs import operations as jobs
-from service.jobs import shards
 from service.models import operations as models
 from service.outcomes import Outcomes
 from service.settings import Settings, StorageSettings
@@ -60,7 +60,7 @@ def model(worker: Worker) -> str:
     worker.storage.put_bytes(key, b"a bundle")
     bundle = models.Bundle(key, "digits.vae.zip", 8, hashlib.sha256(b"a bundle").hexdigest())
     with worker.server.database.writing() as session:
-        model_id = models.add(session, worker.tenant_id, bundle, "digits", {})[0].id
+        model_id = models.add(session, worker.tenant_id, bundle, "digits", {}, None)[0].id
     worker.inspect()
     return model_id
 
@@ -202,6 +202,38 @@ def test_no_pass_however_it_is_interleaved_takes_what_is_committed_later(name: s
     collected = collector.collect_everything()
     assert collected.deleted == garbage == len(life.condemned)
     assert set(life.stored()) == (strays - set(life.condemned)) | set(life.named())
+
+
+def test_texts_of_a_finalize_that_was_lost_go_when_another_has_written_them(
+    life: Life, worker: Worker, collector: Collector
+):
+    for step in ("claim a", "put a", "commit a", "claim b", "put b", "commit b"):
+        life.step(step)
+    folder = f"{worker.tenant_id}/jobs/{life.job_id}"
+
+    def texts(taken: Claim) -> list[finalizing.StoredText]:
+        """The three files, stored under keys of this attempt."""
+        files = []
+        for name in ("README.md", "SHA256SUMS", "manifest.json"):
+            files.append(finalizing.StoredText(name, f"{folder}/{hashed(name, taken.fence)}", len(BYTES), "ab" * 32))
+            worker.storage.put_bytes(files[-1].key, BYTES)
+        return files
+
+    life.held["lost"] = worker.take("finalize")
+    lost = texts(life.held["lost"])
+    assert collector.collect_everything().deleted == 0, "it may still commit them"
+    life.vanish("lost")
+    with life.database.writing() as session:
+        session.execute(update(WorkItemRow).values(not_before=database_now(session)))
+    second = worker.take("finalize")
+    written = texts(second)
+    assert collector.collect_everything().removed == {"finalize": 3}
+    with life.database.writing() as session:
+        finalizing.commit_finalize(session, second, files=written)
+    texts(life.held["lost"])  # of one that had only been stopped
+    assert collector.collect_everything().removed == {"finalize": 3}
+    assert set(life.stored()) == {*life.named(), *(file.key for file in written)}
+    assert not {file.key for file in lost} & set(life.stored())
 
 
 def put(worker: Worker, folder: str, name: str, *, age_seconds: float = 0.0, tenant_id: str | None = None) -> str:
