@@ -20,6 +20,8 @@ LONG_ROWS = 20_000  # of a shard that two processes are at for a while, at the s
 TOGETHER_SECONDS = 0.7 * BUSY_SECONDS  # longer, and they give up
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE jobs%'"
 
+pytestmark = pytest.mark.timeout(300)  # the first of them waits for the stack too
+
 
 @pytest.mark.parametrize("names", ONCE, ids=", ".join)
 def test_a_job_goes_on_when(postgres_mill: Mill, names: list[str]) -> None:

@@ -24,6 +24,8 @@ ONCE = [
 ]
 ON_POSTGRES = ["a child sleeps between its file and its commit"]
 
+pytestmark = pytest.mark.timeout(300)  # the first of them waits for the stack too
+
 
 @pytest.mark.parametrize("names", ONCE, ids=", ".join)
 def test_a_job_goes_on_when(sqlite_mill: Mill, names: list[str]) -> None:
