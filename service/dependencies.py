@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Annotated, Any, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Depends, Header, Query, Request, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from sqlalchemy.orm import Session
 
@@ -53,6 +56,7 @@ class Transaction:
     caller: Caller
     services: Services
     idempotency_key: str | None
+    writes: bool = True
 
     @property
     def tenant_id(self) -> str:
@@ -66,9 +70,40 @@ class Transaction:
     def outcomes(self) -> Outcomes:
         return self.services.outcomes
 
+    def commit(self) -> None:
+        """End the transaction now; nothing can be asked in it any more."""
+        try:
+            self.session.commit()
+        except BaseException:
+            self.session.rollback()  # SQLite keeps a transaction open whose commit has failed
+            raise
+
     def once(self, route: str, body: Any, make: Callable[[], Answer]) -> Answer:
         """What `make` answers; with an idempotency key once, and the same answer again after that."""
         return once(self.session, tenant_id=self.tenant_id, route=route, key=self.idempotency_key, body=body, make=make)
+
+
+class Committing(APIRoute):
+    """A route whose transaction is committed on the thread that it ran on, when it has its answer.
+
+    The transaction ends anyway, before the answer is sent. But until then it would wait for the event loop and another
+    thread, with the database's write lock in its hands: the more requests there are, the longer.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint if iscoroutinefunction(endpoint) else _committed(endpoint), **options)
+
+
+def _committed(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(endpoint)
+    def answer(**given: Any) -> Any:
+        found = endpoint(**given)
+        for transaction in given.values():
+            if isinstance(transaction, Transaction) and transaction.writes:
+                transaction.commit()
+        return found
+
+    return answer
 
 
 # The dependencies that ask nobody are coroutines: a plain function would cost a hop to another thread.
@@ -142,7 +177,7 @@ async def _writing(services: ServicesOf, caller: CallerOf) -> AsyncIterator[Tran
 
 async def _reading(services: ServicesOf, caller: CallerOf) -> AsyncIterator[Transaction]:
     async with _ended_on_a_thread(services.database.reading()) as session:
-        yield Transaction(session, caller, services, None)
+        yield Transaction(session, caller, services, None, writes=False)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from service.datasets import operations
 from service.datasets.tables import DatasetRow
 from service.dependencies import (
     CallerOf,
+    Committing,
     IdempotencyKey,
     PageOf,
     Reading,
@@ -43,7 +44,7 @@ from service.uploads import ReceivedFile, Upload, discard, received
 from service.waiting import Sight
 from service.watching import states_of
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Committing)
 STATES = states_of(DatasetRow)
 FILES, FIELDS = (
     frozenset({"file", "labels"}),

@@ -21,7 +21,7 @@ from latentmill.specs import Family, FitRequest
 from service import examples, openapi
 from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields
 from service.datasets.tables import DatasetRow
-from service.dependencies import CallerOf, Creating, PageOf, Reading, ServicesOf, WaitingOf, Writing
+from service.dependencies import CallerOf, Committing, Creating, PageOf, Reading, ServicesOf, WaitingOf, Writing
 from service.fits import operations
 from service.fits.tables import FitRow
 from service.limits import check_room
@@ -30,7 +30,7 @@ from service.resources import find, find_id, page, waits_out, with_cause
 from service.waiting import Sight
 from service.watching import states_of
 
-router = APIRouter(prefix="/v1/fits", tags=["fits"])
+router = APIRouter(prefix="/v1/fits", tags=["fits"], route_class=Committing)
 STATES = states_of(FitRow)
 BINARY = "application/octet-stream"
 

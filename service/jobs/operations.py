@@ -63,8 +63,9 @@ def submit(
     if not insert(session, job):
         raise name_taken(request.name)
     job = lock(session, job.id)
-    add_event(session, job, "state", {"state": "queued", "error": None}, now)
-    _wait_or_begin(session, job, resolved, the_plan, settings)
+    with session.no_autoflush:  # what follows reads other rows: the job's changes are written once, at the end
+        add_event(session, job, "state", {"state": "queued", "error": None}, now)
+        _wait_or_begin(session, job, resolved, the_plan, settings)
     check_queue(session, tenant_id, settings)
     return job
 

@@ -20,7 +20,17 @@ from latentmill.errors import (
 from latentmill.specs.requests import JobSubmission
 from service import examples, openapi
 from service.answers import RETRY_AFTER_SECONDS, Answer, Deleted, Page, created, page_of, shown
-from service.dependencies import CallerOf, Creating, PageOf, Reading, ServicesOf, Transaction, WaitingOf, Writing
+from service.dependencies import (
+    CallerOf,
+    Committing,
+    Creating,
+    PageOf,
+    Reading,
+    ServicesOf,
+    Transaction,
+    WaitingOf,
+    Writing,
+)
 from service.expiry import end_of
 from service.jobs import operations
 from service.jobs.downloads import matches
@@ -35,7 +45,7 @@ from service.resources import find, find_id, page
 from service.waiting import Sight
 from service.watching import states_of
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Committing)
 STATES = states_of(JobRow)
 Asked = Annotated[JobSubmission, Body(openapi_examples=examples.JOBS)]
 RESOLVING: openapi.Errors = (

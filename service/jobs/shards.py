@@ -38,13 +38,7 @@ def add_items(session: Session, job: JobRow) -> None:
     total = job.shards_total or 0
     while job.open_shards <= PIECE // 2 and job.next_shard < total:
         stop = min(job.next_shard + PIECE, total)
-        committed = set(
-            session.execute(
-                select(ShardRow.index).where(
-                    ShardRow.job_id == job.id, ShardRow.index >= job.next_shard, ShardRow.index < stop
-                )
-            ).scalars()
-        )
+        committed = _committed(session, job, stop) if job.shards_done else set()
         queue = f"compute.{(job.execution or {})['device']}"
         items = [
             work.NewItem(job.tenant_id, "shard", queue, job.id, index, job.id, job.priority)
@@ -53,6 +47,14 @@ def add_items(session: Session, job: JobRow) -> None:
         ]
         work.add_many(session, items)
         job.next_shard, job.open_shards = stop, job.open_shards + len(items)
+
+
+def _committed(session: Session, job: JobRow, stop: int) -> set[int]:
+    """The committed shards of the job from its next one on, before `stop`."""
+    among = select(ShardRow.index).where(
+        ShardRow.job_id == job.id, ShardRow.index >= job.next_shard, ShardRow.index < stop
+    )
+    return set(session.execute(among).scalars())
 
 
 def begin_finalizing(session: Session, job: JobRow) -> None:

@@ -23,6 +23,7 @@ from service.answers import (
 )
 from service.dependencies import (
     CallerOf,
+    Committing,
     IdempotencyKey,
     PageOf,
     Reading,
@@ -42,7 +43,7 @@ from service.uploads import Upload, discard, received
 from service.waiting import Sight
 from service.watching import states_of
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=Committing)
 STATES = states_of(ModelRow)
 FILES, FIELDS = frozenset({"file"}), frozenset({"expires_at", "expires_in", "metadata", "name"})
 BODY = openapi.multipart({**openapi.EXPIRY_PARTS, "metadata": openapi.METADATA_PART, "name": openapi.NAME_PART})

@@ -24,7 +24,7 @@ from service import examples, openapi
 from service.accept import preferred
 from service.answers import Answer, Deleted, Page, Resource, created, page_of, resource_fields, shown
 from service.datasets.tables import DatasetRow
-from service.dependencies import CallerOf, Creating, PageOf, Reading, ServicesOf, WaitingOf, Writing
+from service.dependencies import CallerOf, Committing, Creating, PageOf, Reading, ServicesOf, WaitingOf, Writing
 from service.limits import check_room
 from service.models.tables import ModelRow
 from service.reports import operations
@@ -34,7 +34,7 @@ from service.waiting import Sight
 from service.watching import states_of
 from service.work import needs
 
-router = APIRouter(prefix="/v1/reports", tags=["reports"])
+router = APIRouter(prefix="/v1/reports", tags=["reports"], route_class=Committing)
 STATES = states_of(ReportRow)
 JSON, HTML = "application/json", "text/html"
 # The page shows names and rows that users chose. It stands alone: whatever it would fetch or run is not its own.
