@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,9 +16,10 @@ import httpx
 
 from latentmill import broker
 from latentmill.data_dir import Claimed, claim_data_dir, rotated_log, write_private
-from latentmill.errors import Conflict, NotAuthenticated, StartFailed
+from latentmill.errors import Conflict, NotAuthenticated, StartFailed, StorageFull
 from latentmill.listening import KEY_FILE, refuse_remote
 from latentmill.processes import SERVICE_NEEDS, WORKERS_NEED, require, service_command, worker_command
+from latentmill.resources.disk import disk_errors
 from latentmill.supervision import Child, Supervisor
 from latentmill.surroundings import ENDPOINT_FILE, child_environment, default_data_dir
 
@@ -25,6 +27,7 @@ DEFAULT_PORT = 8321
 BROKER_SECONDS = 30.0
 READY_SECONDS = 180.0  # the first start of torch on a cold disk
 HOPELESS_DEATHS = 3  # a child that dies so often before all is ready will not start
+LOG_BYTES = 2**20
 
 Device = Literal["auto", "cpu", "cuda"]
 Say = Callable[[str], object]
@@ -76,7 +79,8 @@ class Stack:
 
     def __enter__(self) -> Self:
         try:
-            self.start()
+            with disk_errors(self.data_dir):
+                self.start()
         except BaseException:  # an interrupt too: a half-started stack leaves nothing behind
             self.stop()
             raise
@@ -176,6 +180,8 @@ class Stack:
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, check=False
             )
         if done.returncode != 0:
+            if shutil.disk_usage(self.data_dir).free < LOG_BYTES:
+                raise StorageFull(f"no space left for {self.data_dir}")  # nor for the log that would say it
             log = self.data_dir / "logs" / f"{name}.log"
             raise StartFailed(f"{name} failed:\n{log.read_text('utf-8', 'replace')[-2000:]}")
         return done.stdout.decode("utf-8", "replace")
