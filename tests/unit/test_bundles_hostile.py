@@ -316,6 +316,29 @@ def test_a_million_layers_are_refused(path):
     assert "1 to 4,096 are allowed" in refused(write(path, with_steps(*many[:5000]))).detail
 
 
+PICTURE = [LINEAR, {"layer": "Reshape", "shape": [1, 1, 3]}, {"layer": "Upsample", "size": [4096, 4096]}]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [*PICTURE, {"layer": "AvgPool2d", "kernel_size": 1024, "stride": 1, "padding": 512}],
+        [*PICTURE, {"layer": "MaxPool2d", "kernel_size": [1024, 1000], "stride": 1, "padding": [512, 500]}],
+        [*PICTURE, {"layer": "Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1023, "padding": "same"}],
+        [*PICTURE, {"layer": "ConvTranspose2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1000}],
+        [
+            {"layer": "ConstantPad1d", "padding": [0, 4094]},
+            {"layer": "Linear", "in_features": 4096, "out_features": 2**24},
+            {"layer": "Linear", "in_features": 2**24, "out_features": 2**17},
+        ],
+    ],
+)
+def test_a_row_that_would_take_hours_is_refused_unrun(path, steps):
+    error = refused(write(path, with_steps(*steps)))
+    assert "for one row" in error.detail
+    assert error.errors[0].pointer == "/architecture/decoder"
+
+
 @pytest.mark.parametrize(
     "steps",
     [

@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from latentmill.errors import InvalidBundle
+from workers.models.arithmetic import bounded_operations
 from workers.models.limits import BundleLimits
 
 
@@ -50,7 +51,7 @@ def dry_run(
     """
     counting = _Counting(len(given), limits)
     try:
-        with torch.inference_mode(), counting:
+        with torch.inference_mode(), counting, bounded_operations(network, len(given), limits.row_operations, part):
             outputs = network.eval()(given, labels)  # as a job runs it: in training BatchNorm refuses one row
     except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
         where = " ".join(getattr(error, "__notes__", []))

@@ -20,6 +20,7 @@ class BundleLimits:
     steps: int = 4_096
     step_values: int = 2**26
     program_values: int = 2**30
+    row_operations: int = 2**40  # seconds of a processor
 
 
 DEFAULT_LIMITS = BundleLimits()
