@@ -136,11 +136,12 @@ def document(app: FastAPI, limits: LimitSettings) -> dict[str, Any]:
 
 
 def _problem(errors: Sequence[type[LatentmillError]]) -> dict[str, Any]:
-    retryable, unknown = any(error.retryable for error in errors), NotAuthenticated in errors
+    always = ["WWW-Authenticate"] if NotAuthenticated in errors else []
+    always += ["Retry-After"] if all(error.retryable for error in errors) else []
     return {
         "description": "  \n".join(f"`{error.code}`: {' '.join((error.__doc__ or '').split())}" for error in errors),
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        "headers": _headers(["WWW-Authenticate"] if unknown else [], ["Retry-After"] if retryable else []),
+        "headers": _headers(always, []),
     }
 
 

@@ -11,6 +11,7 @@ from latentmill.specs import FitRequest, PreviewRequest, ReportRequest
 from latentmill.specs.requests import JobSubmission
 from service import examples
 from service.app import create_app
+from service.problems import problem_response
 from service.settings import LimitSettings, Settings
 
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -37,6 +38,23 @@ def test_every_status_is_named_with_the_codes_behind_it(document):
         if path.startswith("/v1/"):
             assert {"401", "403", "429", "500", "503"} <= set(said["responses"]), (method, path)
         assert said.get("description") or said["tags"] == ["to come"]
+
+
+def test_what_can_be_repeated_says_when(document):
+    for error in LatentmillError.by_code.values():
+        answer = problem_response(error(), "req_1")
+        assert ("retry-after" in answer.headers) is error.retryable, error.code
+        assert not error.retryable or int(answer.headers["retry-after"]) >= 1
+    for method, path, said in operations(document):
+        for status, answer in said["responses"].items():
+            if status >= "400" and path != "/readyz":
+                codes = [line.partition("`: ")[0].strip("` ") for line in answer["description"].split("\n")]
+                says = {"Retry-After"} & {name for name, header in answer["headers"].items() if header.get("required")}
+                assert {LatentmillError.by_code[code].retryable for code in codes} == {bool(says)}, (
+                    method,
+                    path,
+                    status,
+                )
 
 
 def test_only_what_creates_takes_an_idempotency_key(document):
