@@ -115,17 +115,16 @@ class Workshop:
 
     def _attempt(self, claimed: Claim) -> None:
         """Do the item and record every way that it can end."""
+        heartbeat = self._heartbeat(claimed)
         try:
-            with self._heartbeat(claimed) as heartbeat:
+            with heartbeat:
                 STEPS[claimed.kind](self, claimed, self._check(heartbeat, claimed.kind))
         except FenceLost:
             raise
         except HandBack:
             self._written(lambda session: hand_back(session, claimed))
         except SystemExit:
-            # SIGTERM to this child itself, as when a whole process group is told to end.
-            with suppress(FenceLost, DatabaseFault), self.database.writing() as session:
-                hand_back(session, claimed)
+            self._let_go(claimed, heartbeat)
             raise
         except Stopped:
             self._written(lambda session: self.outcomes.stopped(session, claimed))
@@ -147,6 +146,15 @@ class Workshop:
         limits = self.settings.time_limits
         seconds, name = limits.of(claimed.kind), limits.name_of(claimed.kind)
         return Heartbeat(self.database, claimed, self.settings.work, limit_seconds=seconds, limit_setting=name)
+
+    def _let_go(self, claimed: Claim, heartbeat: Heartbeat) -> None:
+        """This child is told to end itself, by SIGTERM: as when a whole process group is, or by Celery, where it has
+        not looked at its clock for too long. Handed back, such an item would go round for ever."""
+        with suppress(FenceLost, DatabaseFault), self.database.writing() as session:
+            if (error := heartbeat.overtime()) is not None:
+                self.outcomes.given_up(session, claimed, error.problem(claimed.request_id))
+            else:
+                hand_back(session, claimed)
 
     def require_room(self, size_bytes: int) -> None:
         """Raises StorageFull, which is waited out, unless so many bytes can be made here and stored."""

@@ -70,10 +70,16 @@ class Heartbeat:
             raise FenceLost(f"{self._claim.kind} {self._claim.item_id}: the lease ran out")
         if self._stop_requested.is_set():
             raise Stopped(f"{self._claim.kind} {self._claim.item_id}: asked to stop")
-        if time.monotonic() > self._time_is_up:
-            raise TimeLimitExceeded(
-                f"This {self._claim.kind} took more than {self._limit_seconds:g} s; {self._limit_setting} allows more"
-            )
+        if (error := self.overtime()) is not None:
+            raise error
+
+    def overtime(self) -> TimeLimitExceeded | None:
+        """The error of an item that has taken longer than it may; None while it has time."""
+        if time.monotonic() <= self._time_is_up:
+            return None
+        return TimeLimitExceeded(
+            f"This {self._claim.kind} took more than {self._limit_seconds:g} s; {self._limit_setting} allows more"
+        )
 
     def _run(self) -> None:
         renew_at = time.monotonic() + self._settings.heartbeat_seconds

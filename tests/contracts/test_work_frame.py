@@ -158,6 +158,23 @@ def test_a_child_that_is_told_to_end_hands_its_item_back(perform, database: Data
     assert (row.state, row.lost) == ("pending", 0)
 
 
+def test_a_child_that_is_told_to_end_because_it_took_too_long_does_not_hand_its_item_back(
+    perform, shop: Workshop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = shop.settings.time_limits.model_copy(update={"inspect_seconds": 0.01})
+    monkeypatch.setattr(shop, "settings", shop.settings.model_copy(update={"time_limits": short}))
+
+    def hang(check: Check) -> None:
+        threading.Event().wait(0.1)
+        raise SystemExit(-241)
+
+    with pytest.raises(SystemExit):
+        perform(hang)
+    with database.reading() as session:
+        assert session.query(WorkItemRow).one().state == "failed"
+        assert session.query(ModelRow).one().error["code"] == "time_limit_exceeded"
+
+
 def test_files_go_when_their_commit_does_not_come(shop: Workshop) -> None:
     shop.storage.put_bytes(KEY, b"rows")
     with pytest.raises(FenceLost), shop.publishing(KEY):
