@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from latentmill.errors import LimitExceeded
@@ -40,7 +39,7 @@ class Waiting:
         Clients with the same `shared` key may be given the same item when they are woken together.
         """
         ends = time.monotonic() + self.seconds
-        sight = await run_in_threadpool(read)
+        sight = await self.watcher.read(read)
         if sight.settled or not self.seconds:
             return sight.item
         async with _listening(self.request) as gone:

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from latentmill.errors import DatabaseFault
 from service.database import Base, Database
@@ -32,6 +32,7 @@ FIRST_LOOK_SECONDS = 0.03  # a small job is over in less than the longest
 LONGEST_LOOK_SECONDS = 0.3
 AFTER_FAULT_SECONDS = 1.0
 AT_A_TIME = 500  # ids in one query
+READERS = 6  # Python runs one thread at a time; these are enough to have some wait for the database meanwhile
 
 
 def states_of(table: type[Base]) -> Look:
@@ -70,6 +71,7 @@ class Watcher:
         self._database = database
         self._watches: set[_Watch] = set()
         self._reads: dict[Hashable, asyncio.Future[Any]] = {}
+        self._readers = CapacityLimiter(READERS)
         self._waking = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -91,6 +93,10 @@ class Watcher:
             with self._waking:
                 self._watches.discard(watch)
 
+    async def read(self, read: Callable[[], Item]) -> Item:
+        """What `read` gives, on one of a few threads: more would only take turns, also with one that writes."""
+        return await to_thread.run_sync(read, limiter=self._readers)
+
     def read_once(self, key: Hashable, read: Callable[[], Item]) -> Awaitable[Item]:
         """What `read` gives; those who ask for the same key while it runs share it.
 
@@ -98,7 +104,7 @@ class Watcher:
         """
         running = self._reads.get(key)
         if running is None:
-            running = self._reads[key] = asyncio.ensure_future(run_in_threadpool(read))
+            running = self._reads[key] = asyncio.ensure_future(self.read(read))
             running.add_done_callback(lambda done: self._forget(key, done))
         return asyncio.shield(running)  # one client that goes must not take the answer from the others
 
