@@ -40,8 +40,8 @@ def fuzz(reader: str, inputs: int, seed: int, folder: Path) -> dict:
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_few_hundred_files(reader: str, tmp_path: Path) -> None:
-    fuzz(reader, 250, 0, tmp_path)
+def test_some_files(reader: str, tmp_path: Path) -> None:
+    fuzz(reader, 150, 0, tmp_path)
 
 
 @pytest.mark.full
