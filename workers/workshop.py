@@ -145,7 +145,15 @@ class Workshop:
     def _heartbeat(self, claimed: Claim) -> Heartbeat:
         limits = self.settings.time_limits
         seconds, name = limits.of(claimed.kind), limits.name_of(claimed.kind)
-        return Heartbeat(self.database, claimed, self.settings.work, limit_seconds=seconds, limit_setting=name)
+        return Heartbeat(
+            self.database,
+            claimed,
+            self.settings.work,
+            limit_seconds=seconds,
+            limit_setting=name,
+            grace_seconds=limits.margin_seconds / 2,
+            give_up=lambda error: self._fail(claimed, error),
+        )
 
     def _let_go(self, claimed: Claim, heartbeat: Heartbeat) -> None:
         """This child is told to end itself, by SIGTERM: as when a whole process group is, or by Celery, where it has

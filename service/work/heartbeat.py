@@ -5,6 +5,8 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -22,7 +24,8 @@ logger = logging.getLogger(__name__)
 class Heartbeat:
     """Keeps a claim alive while its holder works: `with Heartbeat(database, claim, settings.work) as heartbeat`.
 
-    Made at the claim: `limit_seconds` count from there, and `limit_setting` is where they were set.
+    Made at the claim: `limit_seconds` count from there, and `limit_setting` is where they were set. `give_up` is called
+    where the holder has not looked at its clock `grace_seconds` later: it may hang, and will be killed.
     """
 
     def __init__(
@@ -33,12 +36,16 @@ class Heartbeat:
         *,
         limit_seconds: float = math.inf,
         limit_setting: str = "",
+        grace_seconds: float = 0.0,
+        give_up: Callable[[TimeLimitExceeded], None] | None = None,
     ) -> None:
         self._database = database
         self._claim = claim
         self._settings = settings
         self._limit_seconds = limit_seconds
         self._limit_setting = limit_setting
+        self._grace_seconds = grace_seconds
+        self._give_up = give_up
         self._time_is_up = time.monotonic() + limit_seconds
         self._ending = threading.Event()
         self._stop_requested = threading.Event()
@@ -85,6 +92,8 @@ class Heartbeat:
         renew_at = time.monotonic() + self._settings.heartbeat_seconds
         while not self._ending.wait(self._settings.stop_poll_seconds):
             try:
+                if self._hangs():
+                    return
                 if time.monotonic() >= renew_at:
                     held, stop = self._renew()
                     renew_at = time.monotonic() + self._settings.heartbeat_seconds
@@ -99,6 +108,15 @@ class Heartbeat:
             if not held:
                 self._fence_lost.set()
                 return
+
+    def _hangs(self) -> bool:
+        error = self.overtime()
+        if error is None or self._give_up is None or time.monotonic() <= self._time_is_up + self._grace_seconds:
+            return False
+        self._fence_lost.set()
+        with suppress(FenceLost):
+            self._give_up(error)
+        return True
 
     def _look(self) -> tuple[bool, bool]:
         with self._database.reading() as session:

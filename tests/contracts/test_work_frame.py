@@ -3,13 +3,14 @@
 import errno
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from latentmill.specs import Empirical, Gaussian
@@ -172,6 +173,26 @@ def test_a_child_that_is_told_to_end_because_it_took_too_long_does_not_hand_its_
         perform(hang)
     with database.reading() as session:
         assert session.query(WorkItemRow).one().state == "failed"
+        assert session.query(ModelRow).one().error["code"] == "time_limit_exceeded"
+
+
+def test_an_item_that_hangs_beyond_its_time_is_given_up_before_its_process_is_killed(
+    perform, shop: Workshop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = shop.settings.time_limits.model_copy(update={"inspect_seconds": 0.05, "margin_seconds": 0.1})
+    monkeypatch.setattr(shop, "settings", shop.settings.model_copy(update={"time_limits": short}))
+    seen: list[str] = []
+
+    def hang(check: Check) -> None:
+        deadline = time.monotonic() + 20
+        while not seen and time.monotonic() < deadline:  # and never a look at the clock
+            with database.reading() as session:
+                seen.extend(session.execute(select(WorkItemRow.state).where(WorkItemRow.state == "failed")).scalars())
+        check()
+
+    assert perform(hang).state == "failed"
+    assert seen == ["failed"]
+    with database.reading() as session:
         assert session.query(ModelRow).one().error["code"] == "time_limit_exceeded"
 
 
