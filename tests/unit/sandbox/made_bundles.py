@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -122,5 +123,7 @@ def _zipped(random: Generator, members: dict[str, bytes]) -> bytes:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name if random.random() < 0.98 else pick(random, ("../vae.json", "a.pkl", "")))
             entry.compress_type = pick(random, METHODS) if random.random() < 0.3 else zipfile.ZIP_STORED
-            archive.writestr(entry, content)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a name that stands twice: that is meant
+                archive.writestr(entry, content)
     return buffer.getvalue()
