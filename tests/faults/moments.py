@@ -3,6 +3,7 @@
 import signal
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,7 @@ import psutil
 from sqlalchemy import select
 
 from latentmill.demo.digits import load
+from latentmill.launcher import children_of
 from latentmill.resources.datasets import Dataset
 from latentmill.resources.fits import Fit
 from latentmill.resources.reports import Report
@@ -149,15 +151,15 @@ def kill_during(subjects: Subjects, kinds: Sequence[Kind]) -> None:
 
 
 def left_sandboxes(mill: Mill) -> list[int]:
-    """Sandboxes that still run, although nothing is being read or inspected."""
-    launchers = [psutil.Process(child.launcher_id) for child in mill.stack.children.values() if child.launcher_id]
+    """Sandboxes whose worker is gone: they came to the launcher, as orphans do. Each child keeps one of its own."""
+    launcher = mill.stack.children["prompt"].launcher_id
+    assert launcher is not None
     found = []
-    for one in (each for launcher in launchers for each in launcher.children(recursive=True)):
-        try:
+    for pid in children_of(launcher):
+        with suppress(psutil.NoSuchProcess):
+            one = psutil.Process(pid)
             if "workers.sandbox" in one.cmdline() and one.status() != psutil.STATUS_ZOMBIE:
-                found.append(one.pid)
-        except psutil.NoSuchProcess:
-            continue
+                found.append(pid)
     return found
 
 
