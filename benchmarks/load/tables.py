@@ -20,38 +20,37 @@ FEW, JOBS = 30, 10_000
 SHARDS, COMMITTED = 10_000, 9_000
 PENDING = 1_000  # a job's shards become work items in pieces
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)  # when the pending ones are due: workers leave them alone
-TIMES = 300
 PRIOR = {"kind": "prior"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load.tables", description=__doc__)
     parser.add_argument("--database", choices=KINDS, action="append", help="default: both, one after the other")
+    parser.add_argument("--times", type=int, default=300, help="requests of each kind, one after the other")
     asked = parser.parse_args()
     for kind in asked.database or KINDS:
         with place(kind) as where:
-            print(f"{kind}: p50 / p99 in ms of {TIMES} requests, one after the other", flush=True)
-            print("\n".join(measure(where)), flush=True)
+            print(
+                f"{kind}: p50 / p99 in ms of {asked.times} requests, one after the other; CPU in ms of the API",
+                flush=True,
+            )
+            print("\n".join(measure(where, asked.times)), flush=True)
 
 
-def measure(where: Place) -> list[str]:
-    """A line for each request: with two jobs in the table, then with many, then of the job with many shards."""
+def measure(where: Place, times: int) -> list[str]:
+    """A line for each request: with few jobs in the table and with many; of a job with few shards and with many."""
     small = where.client.jobs.create(where.model, strategy=PRIOR, rows=1000, shard_rows=500, name="small").wait()
+    short, large = (where.client.jobs.create(where.model, strategy=PRIOR, rows=10).wait() for _ in range(2))
     with _engine(where).begin() as connection:
         _add_jobs(connection, small.id, FEW)
-    before = asyncio.run(_costs(where, small.id))
-    large = where.client.jobs.create(where.model, strategy=PRIOR, rows=10, name="large").wait()
+        _enlarge(connection, short.id, committed=2, pending=2)
+    few = asyncio.run(_costs(where, times, over=small.id, at_work=short.id))
     with _engine(where).begin() as connection:
         _add_jobs(connection, small.id, JOBS)
-        _enlarge(connection, large.id)
-    many = asyncio.run(_costs(where, small.id))
-    of_large = asyncio.run(_costs(where, large.id, "poll", "list of 20 shards"))
-    titles = (f"{FEW} jobs", f"{JOBS:,} jobs", f"job of {SHARDS:,} shards")
-    lines = [f"{'':20}" + "".join(f"{title:>32}" for title in titles)]
-    for name in before:
-        found = (before[name], many[name], of_large.get(name))
-        lines.append(f"{name:20}" + "".join(f"{cost or '':>32}" for cost in found))
-    return lines
+        _enlarge(connection, large.id, committed=COMMITTED, pending=PENDING)
+    many = asyncio.run(_costs(where, times, over=small.id, at_work=large.id))
+    lines = [f"{'':24}{f'{FEW} jobs, at work 4 shards':>32}{f'{JOBS:,} jobs, at work {SHARDS:,} shards':>40}"]
+    return lines + [f"{name:24}{few[name]:>32}{many[name]:>40}" for name in few]
 
 
 @dataclass(frozen=True)
@@ -66,32 +65,31 @@ class Cost:
         return format(f"{self.p50:.1f} / {self.p99:.1f}, CPU {self.cpu:.1f}", spec)
 
 
-async def _costs(where: Place, job: str, *only: str) -> dict[str, Cost]:
+async def _costs(where: Place, times: int, *, over: str, at_work: str) -> dict[str, Cost]:
     requests: dict[str, tuple[str, str, Any]] = {
-        "poll": ("GET", f"/v1/jobs/{job}", None),
+        "poll, job is over": ("GET", f"/v1/jobs/{over}", None),
+        "poll, job at work": ("GET", f"/v1/jobs/{at_work}", None),
         "list of 20": ("GET", "/v1/jobs?limit=20", None),
         "list by state": ("GET", "/v1/jobs?limit=20&state=running", None),
         "list by model": ("GET", f"/v1/jobs?limit=20&model={where.model}", None),
-        "list of 20 shards": ("GET", f"/v1/jobs/{job}/shards?limit=20", None),
+        "list of shards": ("GET", f"/v1/jobs/{at_work}/shards?limit=20", None),
         "limits": ("GET", "/v1/limits", None),
         "ready": ("GET", "/readyz", None),
         "submit": ("POST", "/v1/jobs", {"model": where.model, "strategy": PRIOR, "rows": 1}),
-        "list of 20 at work": ("GET", "/v1/jobs?limit=20", None),  # those that were just submitted
     }
     async with Line(where.stack.url, where.stack.api_key) as line:
-        asked = {name: request for name, request in requests.items() if not only or name in only}
-        return {name: await _cost(where, line, *request) for name, request in asked.items()}
+        return {name: await _cost(where, line, times, *request) for name, request in requests.items()}
 
 
-async def _cost(where: Place, line: Line, method: str, path: str, body: Any) -> Cost:
+async def _cost(where: Place, line: Line, times: int, method: str, path: str, body: Any) -> Cost:
     seconds, cpu = [], where.cpu_seconds("api")
-    for _ in range(TIMES):
+    for _ in range(times):
         began = time.monotonic()
         reply = await line.ask(method, path, body)
         if reply.status not in {200, 202}:
             raise RuntimeError(f"{method} {path}: {reply.status} {reply.body[:300]!r}")
         seconds.append(time.monotonic() - began)
-    cpu = (where.cpu_seconds("api") - cpu) / TIMES
+    cpu = (where.cpu_seconds("api") - cpu) / times
     p50, p99 = (share_of(sorted(seconds), share) for share in (0.5, 0.99))
     return Cost(1000 * p50, 1000 * p99, 1000 * cpu)
 
@@ -113,26 +111,27 @@ def _add_jobs(connection: Connection, template_id: str, number: int) -> None:
         connection.execute(insert(table), [{**row, "job_id": job_id, key: 1} for job_id in ids])
 
 
-def _enlarge(connection: Connection, job_id: str) -> None:
-    """Make this job one with many shards, most of them committed."""
+def _enlarge(connection: Connection, job_id: str, *, committed: int, pending: int) -> None:
+    """Make this job one that is at work, with so many shards committed and so many to come."""
     mine = WorkItemRow.__table__.c.job_id == job_id
     shard = _row(connection, ShardRow.__table__, ShardRow.__table__.c.job_id == job_id)
     item = _row(connection, WorkItemRow.__table__, mine & (WorkItemRow.__table__.c.kind == "shard"))
     event = _row(connection, EventRow.__table__, EventRow.__table__.c.job_id == job_id)
     last = _row(connection, JobRow.__table__, JobRow.id == job_id)["event_number"]
-    shards = [{**shard, "index": index, "first_row": 10 * index, "rows": 10} for index in range(1, COMMITTED)]
+    shards = [{**shard, "index": index, "first_row": 10 * index, "rows": 10} for index in range(1, committed)]
     connection.execute(insert(ShardRow.__table__), shards)
-    events = [{**event, "kind": "shard", "number": last + number} for number in range(1, 2 * COMMITTED)]
+    events = [{**event, "kind": "shard", "number": last + number} for number in range(1, 2 * committed)]
     connection.execute(insert(EventRow.__table__), events)
-    done = [{**item, "id": new_id("wrk"), "index": index} for index in range(1, COMMITTED)]
+    done = [{**item, "id": new_id("wrk"), "index": index} for index in range(1, committed)]
     free = {**item, "state": "pending", "finished_at": None, "published_at": None, "not_before": NEVER, "fence": 0}
-    open_ = [{**free, "id": new_id("wrk"), "index": index} for index in range(COMMITTED, COMMITTED + PENDING)]
+    open_ = [{**free, "id": new_id("wrk"), "index": index} for index in range(committed, committed + pending)]
     connection.execute(insert(WorkItemRow.__table__), [*done, *open_])
+    total = committed + pending
     connection.execute(
         JobRow.__table__.update().where(JobRow.id == job_id).values(
-            state="running", finished_at=None, rows_total=10 * SHARDS, rows_done=10 * COMMITTED, shards_total=SHARDS,
-            shards_done=COMMITTED, shard_rows=10, next_shard=SHARDS, open_shards=PENDING,
-            event_number=last + 2 * COMMITTED - 1, files={},
+            state="running", finished_at=None, rows_total=10 * total, rows_done=10 * committed, shards_total=total,
+            shards_done=committed, shard_rows=10, next_shard=total, open_shards=pending,
+            event_number=last + 2 * committed - 1, files={},
         )
     )  # fmt: skip
 
