@@ -4,6 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
+# In two processes, file by file. Not those with the most tests first: the long ones have few, and would end it all alone.
+TWICE := -n 2 --dist loadfile --no-loadscope-reorder
+
 # Pytest in a temporary directory of its own, which goes with all that killed processes left in it.
 define pytest
 @folder=$$(mktemp -d) && OMP_WAIT_POLICY=PASSIVE TMPDIR=$$folder $(BIN)/python -m pytest --basetemp $$folder/t $(1); \
@@ -26,10 +29,10 @@ demo: .venv/installed  ## the main job on bundled real data, end to end: latentm
 
 test: .venv/installed  ## lint, types and the tests, in minutes
 	@$(MAKE) --no-print-directory lint types
-	$(call pytest,-n 2 --dist loadfile)
+	$(call pytest,$(TWICE))
 
 full: .venv/installed  ## the long tests too
-	$(call pytest,-n 2 --dist loadfile -m "not soak" --timeout 1800)
+	$(call pytest,$(TWICE) -m "not soak" --timeout 1800)
 
 soak: .venv/installed  ## faults repeated over seeds, for SOAK_SECONDS (600)
 	$(call pytest,-m soak --timeout 7200)

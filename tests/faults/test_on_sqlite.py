@@ -15,25 +15,29 @@ from tests.faults.stopping import cancel_and_retry
 ONCE = [
     ["the API is killed", "beat is killed", "a child is killed"],
     ["the broker is killed", "the broker is killed and its data is gone", "the worker is killed"],
-    ["the broker hangs", "a child is killed between its file and its commit"],
     ["every message is delivered five times"],
-    ["everything is killed"],
     ["a child sleeps beyond its lease"],
-    ["three beats at once"],
     ["SQLite is locked"],
+]
+MORE = [
+    ["the broker hangs", "a child is killed between its file and its commit"],
+    ["everything is killed"],
+    ["three beats at once"],
 ]
 ON_POSTGRES = ["a child sleeps between its file and its commit"]
 
 pytestmark = pytest.mark.timeout(300)  # the first of them waits for the stack too
 
 
-@pytest.mark.parametrize("names", ONCE, ids=", ".join)
+@pytest.mark.parametrize(
+    "names", [*ONCE, *(pytest.param(names, marks=pytest.mark.full) for names in MORE)], ids=", ".join
+)
 def test_a_job_goes_on_when(sqlite_mill: Mill, names: list[str]) -> None:
     assert disturb(sqlite_mill, named(*names), random.Random(names[0])) == names
 
 
 def test_no_fault_is_left_out() -> None:
-    once = [name for names in ONCE for name in names]
+    once = [name for names in [*ONCE, *MORE] for name in names]
     assert sorted(once + ON_POSTGRES) == sorted(fault.name for fault in faults_of("sqlite"))
 
 
@@ -47,7 +51,7 @@ def test_a_report_and_uploads_are_done_again_when_their_worker_is_killed(sqlite_
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.full) if "upload" in name else name for name in DOORS]
+    "name", [name if "delete" in name else pytest.param(name, marks=pytest.mark.full) for name in DOORS]
 )
 def test_what_was_asked_for_happens_once_when(sqlite_mill: Mill, name: str) -> None:
     DOORS[name](sqlite_mill, random.Random(name))
