@@ -12,7 +12,7 @@ import pytest
 from latentmill import Client
 from latentmill.stack import Stack
 
-SOON_SECONDS = 6.0  # alone on a machine: about one
+SOON_SECONDS = 20.0  # alone on a machine: about one; one that waits for what it must not takes 30 or more
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def seconds_to_end(process: psutil.Process) -> float:
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     while not ended(process):
-        assert time.monotonic() - began < 20, "it does not end"
+        assert time.monotonic() - began < 60, "it does not end"
         time.sleep(0.01)
     return time.monotonic() - began
 

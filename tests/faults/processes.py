@@ -36,9 +36,7 @@ def spawned(mill: Mill, worker: str) -> list[int]:
 @contextmanager
 def kept_down(mill: Mill, name: str) -> Iterator[None]:
     """SIGKILL a child of the stack, which is started again only after the block."""
-    launcher = mill.stack.children[name].launcher_id
-    assert launcher is not None
-    os.kill(launcher, signal.SIGSTOP)  # it does not see that its command has ended, nor does the stack
+    launcher = until(lambda: _stopped_launcher(mill, name), f"{name} runs")
     try:
         process(mill, name).kill()
         yield
@@ -81,6 +79,18 @@ def wipe_broker(mill: Mill) -> None:
     """Everything that the broker wrote to the disk is gone."""
     for path in (mill.stack.data_dir / "broker").iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _stopped_launcher(mill: Mill, name: str) -> int:
+    """The launcher of a child that runs, stopped: it does not see that its command has ended, nor does the stack."""
+    launcher = mill.stack.children[name].launcher_id
+    with suppress(ProcessLookupError):  # it ends just now, for its command was killed a moment ago
+        if launcher is not None:
+            os.kill(launcher, signal.SIGSTOP)
+            if any(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in children_of(launcher)):
+                return launcher
+            os.kill(launcher, signal.SIGCONT)
+    return 0
 
 
 def _command_line(pid: int) -> str:
