@@ -10,6 +10,7 @@ import torch
 from latentmill import Client
 
 ROWS = 60_000
+GENERATED = 20_000
 MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"
 
 pytestmark = pytest.mark.skipif(not MNIST.is_dir(), reason=f"MNIST is not beside the checkout ({MNIST})")
@@ -75,11 +76,11 @@ def test_aggregate_posterior_of_a_published_vae(
 
     jobs = {
         "aggregate": client.jobs.create(
-            model, strategy={"kind": "aggregate", "fit": fit.id}, rows=ROWS, seed=1, include_latents=True
+            model, strategy={"kind": "aggregate", "fit": fit.id}, rows=GENERATED, seed=1, include_latents=True
         ),
-        "prior": client.jobs.create(model, strategy={"kind": "prior"}, rows=ROWS, seed=1, include_latents=True),
+        "prior": client.jobs.create(model, strategy={"kind": "prior"}, rows=GENERATED, seed=1, include_latents=True),
     }
     latents = {name: latents_of(job.wait().download(tmp_path / name)) for name, job in jobs.items()}
-    assert latents["aggregate"].shape == latents["prior"].shape == (ROWS, 10)
+    assert latents["aggregate"].shape == latents["prior"].shape == (GENERATED, 10)
     assert_sampled_from(latents["aggregate"], mean, covariance)
     assert_sampled_from(latents["prior"], np.zeros(10), np.eye(10))

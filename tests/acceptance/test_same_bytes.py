@@ -64,6 +64,7 @@ def command_line(process: psutil.Process) -> list[str]:
         return []
 
 
+@pytest.mark.full  # tests/faults kill workers, and more, in make test too
 def test_a_killed_worker_changes_no_byte(job_of, stack: Stack, tmp_path: Path) -> None:
     undisturbed = job_of(shard_rows=2_000).wait()
     job = job_of(shard_rows=2_000, metadata={"fault": "SIGKILL"})

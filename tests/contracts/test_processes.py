@@ -28,6 +28,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "LATENTMILL_DATABASE__URL": settings.database_url,
         "LATENTMILL_BROKER__URL": settings.broker.url,
         "LATENTMILL_WORK__SWEEP_SECONDS": "0.1",
+        "LATENTMILL_WORK__LEASE_SECONDS": "2",
+        "LATENTMILL_WORK__HEARTBEAT_SECONDS": "0.5",
         "LATENTMILL_WORK__LOST_DELAY_SECONDS": "0",
     }
 
