@@ -16,6 +16,8 @@ from latentmill.demo import digits
 from latentmill.stack import Stack
 from tests.acceptance.conftest import DEMO_BUNDLE, SHORT
 
+pytestmark = pytest.mark.full  # a stack of its own
+
 FIT_SECONDS, MARGIN_SECONDS = 1, 4  # on a crowded machine a fit looks at its clock every second or so
 
 
@@ -47,6 +49,12 @@ def rows_of(stack: Stack, query: str, *given: str) -> list[tuple[Any, ...]]:
         return database.execute(query, given).fetchall()
 
 
+def owners_of(stack: Stack, job_id: str) -> dict[str, int]:
+    """The shards of the job that are done, by who did them."""
+    done = "SELECT owner, count(*) FROM work_items WHERE job_id = ? AND state = 'done' GROUP BY owner"
+    return dict(rows_of(stack, done, job_id))
+
+
 def within(seconds: float, happened: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := happened()):
@@ -58,6 +66,10 @@ def within(seconds: float, happened: Callable[[], Any]) -> Any:
 def test_two_children_share_a_job_and_a_small_one_does_not_wait_for_a_large_one(
     pair: Stack, api: Client, model
 ) -> None:
+    first = api.jobs.create(model, strategy={"kind": "prior"}, rows=400 * 64, shard_rows=64, seed=0)
+    within(60, lambda: len(owners_of(pair, first.id)) == 2)  # the second child may still load torch
+    first.cancel()
+    within(30, lambda: first.refresh().ended)
     large = api.jobs.create(model, strategy={"kind": "prior"}, rows=400 * 64, shard_rows=64, seed=1)
     within(60, lambda: large.refresh().data["progress"]["shards_done"] > 4)
     small = api.jobs.create(model, strategy={"kind": "prior"}, rows=64, seed=2).wait()
@@ -66,13 +78,7 @@ def test_two_children_share_a_job_and_a_small_one_does_not_wait_for_a_large_one(
     assert done < 400, "the large job was to be far from its end"
     large.cancel()
     within(30, lambda: large.refresh().ended)
-    owners = dict(
-        rows_of(
-            pair,
-            "SELECT owner, count(*) FROM work_items WHERE job_id = ? AND state = 'done' GROUP BY owner",
-            large.id,
-        )
-    )
+    owners = owners_of(pair, large.id)
     assert len(owners) == 2, owners
     assert min(owners.values()) > 0.2 * sum(owners.values()), owners
 
