@@ -92,6 +92,25 @@ def serving_on(database: str, limits: LimitSettings, request: pytest.FixtureRequ
             request.getfixturevalue("postgres_server").empty(url)
 
 
+@pytest.fixture(scope="module")
+def sqlite_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """One server for all tests of a file, with the file's own LIMITS."""
+    with serving_on("sqlite", request.module.LIMITS, request) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def postgres_server_of_ours(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving_on("postgres", request.module.LIMITS, request) as running:
+        yield running
+
+
+# For a file whose `server` is one of these two.
+both = pytest.mark.parametrize(
+    "server", ["sqlite_server", "postgres_server_of_ours"], ids=["sqlite", "postgres"], indirect=True
+)
+
+
 @pytest.fixture
 def tenant() -> str:
     """The name of this test's tenant."""

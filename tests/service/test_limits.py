@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from service.settings import LimitSettings
 from service.tables import JobRow, ModelRow
-from tests.service.conftest import serving_on
+from tests.service.conftest import both
 from tests.service.test_admission import spoken
 
 TENANTS = {
@@ -22,27 +22,10 @@ TENANTS = {
 LIMITS = LimitSettings(tenants=TENANTS)
 
 
-@pytest.fixture(scope="module")
-def sqlite_server(request):
-    with serving_on("sqlite", LIMITS, request) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def postgres_server_of_ours(request):
-    with serving_on("postgres", LIMITS, request) as running:
-        yield running
-
-
 @pytest.fixture
 def server(request):
     """One of SQLite for all tests; for those marked `both` one of each kind."""
     return request.getfixturevalue(getattr(request, "param", "sqlite_server"))
-
-
-both = pytest.mark.parametrize(
-    "server", ["sqlite_server", "postgres_server_of_ours"], ids=["sqlite", "postgres"], indirect=True
-)
 
 
 @pytest.fixture

@@ -14,33 +14,16 @@ from service.jobs import shards
 from service.retention import delete_expired
 from service.settings import LimitSettings, RetentionSettings
 from service.tables import DatasetRow, JobRow, ModelRow
-from tests.service.conftest import serving_on
+from tests.service.conftest import both
 
 TABLES = {"job": JobRow, "dat": DatasetRow, "mdl": ModelRow}
 LIMITS = LimitSettings(tenants={"keeper": {"keep_jobs_seconds": 60, "keep_uploads_seconds": 3600}})
-
-
-@pytest.fixture(scope="module")
-def sqlite_server(request):
-    with serving_on("sqlite", LIMITS, request) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def postgres_server_of_ours(request):
-    with serving_on("postgres", LIMITS, request) as running:
-        yield running
 
 
 @pytest.fixture
 def server(request):
     """One of SQLite for all tests; for those marked `both` one of each kind."""
     return request.getfixturevalue(getattr(request, "param", "sqlite_server"))
-
-
-both = pytest.mark.parametrize(
-    "server", ["sqlite_server", "postgres_server_of_ours"], ids=["sqlite", "postgres"], indirect=True
-)
 
 
 @pytest.fixture
