@@ -18,6 +18,7 @@ from celery.loaders.app import AppLoader
 from service import logs
 from service.queue import celery_config
 from service.settings import Settings
+from workers.loading import loading
 from workers.memory import child_bytes
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class WorkerApp(Celery):  # type: ignore[misc]
     @cached_property
     def workshop(self) -> "Workshop":
         """What tasks work with. Made in the child: it loads torch, which the parent never needs."""
-        from workers.workshop import Workshop
+        with loading():
+            from workers.workshop import Workshop
 
         return Workshop(
             self.settings,

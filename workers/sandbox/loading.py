@@ -3,14 +3,18 @@
 import traceback
 from functools import cache
 
+from workers.loading import loading
+
 
 @cache
+@loading()
 def load_readers() -> None:
     """What reads datasets: a third of a second."""
     from workers.sandbox import performing  # noqa: F401
 
 
 @cache
+@loading()
 def load_models() -> None:
     """torch, the compiler that it loads at its first dry run, and the operator's architectures: two seconds."""
     from importlib.metadata import entry_points
