@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from latentmill.errors import DataError, LimitExceeded
 from latentmill.specs import Gaussian, Mixture
@@ -228,10 +229,14 @@ def test_without_holdout_there_is_no_gain_and_a_warning() -> None:
     assert any("No rows are held out" in warning for warning in fit.warnings)
 
 
-def test_the_same_request_gives_the_same_bytes() -> None:
-    encoding = partly_inert(1_000)
-    for family in (FULL, Mixture()):
-        first, second = fitted(encoding, family, seed=3), fitted(encoding, family, seed=3)
+def test_the_same_request_gives_the_same_bytes_whatever_the_number_of_blas_threads() -> None:
+    few, wide = partly_inert(1_000), matched(1_500, 32)  # by two threads the wide mixture would have other bits
+    for encoding, family in ((few, FULL), (few, Mixture()), (wide, FULL), (wide, Mixture(components=1))):
+        fits = []
+        for threads in (1, 2):
+            with threadpool_limits(threads, "blas"):
+                fits.append(fitted(encoding, family, seed=3))
+        first, second = fits
         assert {name: array.tobytes() for name, array in first.parameters.items()} == {
             name: array.tobytes() for name, array in second.parameters.items()
         }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from latentmill.errors import DataError
 from latentmill.specs import Family, FitRequest, Gaussian, Mixture
@@ -45,8 +46,22 @@ def fit_posterior(
     """Fit `request.family` to `encoding`; `check` is called often and raises to stop.
 
     Without a prior the diagonal Gaussian of the training rows takes its place where gains are measured. `conditional`
-    says that the model's decoder is told the label: then a fit by label is judged as f(z|y).
+    says that the model's decoder is told the label: then a fit by label is judged as f(z|y). One BLAS thread: a fit's
+    bits must not depend on the number of cores, and threads that wait for each other spin.
     """
+    with threadpool_limits(1):
+        return _fit(encoding, request, prior, conditional=conditional, progress=progress, check=check)
+
+
+def _fit(
+    encoding: Encoding,
+    request: FitRequest,
+    prior: Density | None,
+    *,
+    conditional: bool,
+    progress: Callable[[float], None],
+    check: Callable[[], None],
+) -> FittedPosterior:
     family = request.family
     if isinstance(family, Gaussian | Mixture) and family.covariance == "full":
         refuse_too_wide(encoding.latent_size)

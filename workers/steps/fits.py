@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import save as save_tensors
 from safetensors.numpy import save_file as save_tensor_file
-from threadpoolctl import threadpool_limits
 
 from service.fits import encodings
 from service.fits import operations as fits
@@ -83,8 +82,7 @@ def fit(shop: Workshop, claim: Claim, check: Check) -> None:
     with shop.database.writing() as session:
         work = fits.fit_work_of(session, claim)
     prior = declared_prior(work.manifest, learned_prior(shop, work))
-    # One BLAS thread: a fit's bits must not depend on the number of cores.
-    with shop.storage.as_file(work.encoding_key) as path, threadpool_limits(1):
+    with shop.storage.as_file(work.encoding_key) as path:
         fitted = fit_posterior(
             open_encoding(path), work.request, prior,
             conditional=work.manifest.labels is not None, progress=progress_of(shop, claim), check=check,
