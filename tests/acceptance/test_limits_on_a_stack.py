@@ -16,6 +16,7 @@ from service.keys import operations as keys
 from service.keys.pepper import pepper_of
 from service.settings import Settings
 from tests.acceptance.conftest import DEMO_BUNDLE
+from tests.files import files_in
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +50,13 @@ def test_a_bounded_tenant(bounded: Client, stack: Stack, tmp_path) -> None:
     assert bounded.limits()["usage"]["stored_bytes"] == usage["stored_bytes"], "what was read is gone again"
 
     going = bounded.jobs.create(model, strategy={"kind": "prior"}, rows=10, expires_in=1).wait()
-    folder = stack.data_dir / "files"
-    assert list(folder.rglob(f"*{going.id}*"))
+
+    def its_files() -> list[str]:
+        return [name for name in files_in(stack.data_dir / "files") if going.id in name]
+
+    assert its_files()
     deadline = time.monotonic() + 30
-    while list(folder.rglob(f"*{going.id}*/*")):
+    while its_files():
         assert time.monotonic() < deadline, "its files stay"
         time.sleep(0.1)
     with pytest.raises(Gone, match=f"{going.id} was deleted: it expired at"):

@@ -17,6 +17,7 @@ from latentmill import Client, export_vae
 from latentmill.errors import DataError, InvalidBundle, InvalidDataset, InvalidLabels, LatentmillError, ModelMismatch
 from latentmill.stack import Stack
 from tests.acceptance.conftest import DEMO_BUNDLE
+from tests.files import files_in
 
 LINEAR = {"layer": "Linear", "in_features": 2, "out_features": 3, "id": "out"}
 WEIGHTS = {"decoder.out.weight": torch.ones(3, 2), "decoder.out.bias": torch.zeros(3)}
@@ -72,8 +73,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 def stored(stack: Stack) -> set[str]:
-    files = stack.data_dir / "files"
-    return {str(path.relative_to(files)) for path in files.rglob("*") if path.is_file()}
+    return files_in(stack.data_dir / "files")
 
 
 @pytest.mark.parametrize("name", HOSTILE)

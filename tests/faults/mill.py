@@ -18,6 +18,7 @@ from service.jobs.states import lock
 from service.settings import DatabaseSettings, Settings
 from service.tables import JobRow, ShardRow, WorkItemRow
 from tests.acceptance.conftest import DEMO_BUNDLE
+from tests.files import files_in
 from tests.postgres import PostgresServer
 
 SHARDS, SHARD_ROWS = 40, 500
@@ -107,13 +108,13 @@ class Mill:
 
     def objects(self, folder: str = "") -> set[str]:
         """The keys of the files in storage."""
-        root = self.settings.files_dir
-        keys = {path.relative_to(root).as_posix() for path in (root / folder).rglob("*") if path.is_file()}
+        within = f"{folder}/" if folder else ""
+        keys = {within + name for name in files_in(self.settings.files_dir / folder)}
         return {key for key in keys if not key.startswith(".incoming")}
 
     def half_made(self) -> set[str]:
         """Files that are on their way into storage, and folders in which something is being made."""
-        scratch = {path.name for host in self.settings.scratch_dir.iterdir() for path in host.iterdir()}
+        scratch = {path.name for path in self.settings.scratch_dir.glob("*/*")}
         incoming = {path.name for path in (self.settings.files_dir / ".incoming").iterdir()}
         return incoming | {name for name in scratch if FOLDER.fullmatch(name)}
 
