@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import secrets
 import signal
 import threading
 from contextlib import suppress
@@ -18,6 +19,7 @@ from celery.loaders.app import AppLoader
 from service import logs
 from service.queue import celery_config
 from service.settings import Settings
+from workers.children import holder_name
 from workers.loading import loading
 from workers.memory import child_bytes
 
@@ -59,11 +61,12 @@ class WorkerApp(Celery):  # type: ignore[misc]
         with loading():
             from workers.workshop import Workshop
 
+        child = billiard.current_process()
         return Workshop(
             self.settings,
-            worker=self.conf["latentmill_worker"],
+            owner=holder_name(self.conf["latentmill_run"], child),
             device=self.conf["latentmill_device"],
-            child=getattr(billiard.current_process(), "index", 0),
+            child=getattr(child, "index", 0),
         )
 
 
@@ -72,7 +75,7 @@ def create_worker(settings: Settings, *, name: str, device: str, takes_uploads: 
     app = WorkerApp("latentmill", loader="workers.app:Loader", include=["workers.tasks"])
     app.conf.update(
         celery_config(settings),
-        worker_pool="prefork",
+        worker_pool="workers.children:Pool",
         # A forked child inherits SQLite's notes of the locks that a thread of its parent held at that moment, and waits
         # for ever for one that nobody holds; and it cannot use CUDA.
         worker_pool_start_method="spawn",
@@ -80,6 +83,7 @@ def create_worker(settings: Settings, *, name: str, device: str, takes_uploads: 
         worker_max_memory_per_child=child_bytes(settings.worker) // 1024,
         latentmill_settings=settings.model_dump(mode="json", exclude={"keys"}),
         latentmill_worker=name,
+        latentmill_run=f"{name}/{secrets.token_hex(4)}",  # of two workers that were given one name too
         latentmill_device=device,
         latentmill_takes_uploads=takes_uploads,
     )

@@ -59,11 +59,11 @@ class HandBack(Exception):
 class Workshop:
     """The database, the files, the models in memory: made once in each child process."""
 
-    def __init__(self, settings: Settings, *, worker: str, device: DeviceKind, child: int) -> None:
+    def __init__(self, settings: Settings, *, owner: str, device: DeviceKind, child: int) -> None:
         self.settings = settings
         self.device = device
         self.threads = settings.worker.threads or max(1, (os.cpu_count() or 1) // settings.worker.slots)
-        self.owner = f"{worker}/{os.getpid()}"
+        self.owner = owner
         self._everyones = Database(settings)
         self.database = self._everyones  # while an item is in hand: as its tenant sees it
         self.storage = open_storage(settings)

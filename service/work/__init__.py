@@ -1,6 +1,6 @@
 """What workers claim: one table, one claim, one heartbeat, one sweep, one fair publisher."""
 
-from service.work.claims import Claim, FenceLost, Stopped, cancel, claim, fail, finish, hand_back
+from service.work.claims import Claim, FenceLost, Stopped, cancel, claim, end_leases, fail, finish, hand_back
 from service.work.heartbeat import Heartbeat
 from service.work.items import (
     DEFAULT_PRIORITY,
@@ -34,6 +34,7 @@ __all__ = [
     "cancel_pending",
     "cancel_subject",
     "claim",
+    "end_leases",
     "fail",
     "finish",
     "hand_back",

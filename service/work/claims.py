@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from latentmill.errors import Problem
 from service.database import database_time
-from service.work.tables import Kind, WorkItemRow
+from service.work.tables import LEASED, Kind, WorkItemRow
 
 MOST_DOUBLINGS = 20  # of a wait; far beyond any bound that it has
 
@@ -127,6 +127,18 @@ def hand_back(
         waiting=waiting.model_dump(mode="json") if waiting is not None else None,
         **counted,
     )
+
+
+def end_leases(session: Session, *, owner: str) -> int:
+    """The leases of a holder that is known to be dead run out now, for the sweep to judge as any other; how many."""
+    ended = session.execute(
+        update(WorkItemRow)
+        .where(LEASED, WorkItemRow.owner == owner, WorkItemRow.lease_until > database_time())
+        .values(lease_until=database_time())
+        .returning(WorkItemRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(ended.all())
 
 
 def _change(session: Session, claim: Claim, **values: Any) -> None:

@@ -32,7 +32,7 @@ KEY = "ten_1/previews/prv_1/rows"
 def shop(settings: Settings) -> Iterator[Workshop]:
     """A worker's child that gives a busy database up after a moment."""
     hasty = DatabaseSettings(url=settings.database_url, busy_seconds=0.1)
-    made = Workshop(settings.model_copy(update={"database": hasty}), worker="here", device="cpu", child=0)
+    made = Workshop(settings.model_copy(update={"database": hasty}), owner="here", device="cpu", child=0)
     yield made
     made.publisher.close()
     made.database.dispose()

@@ -7,8 +7,9 @@ import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from service.database import database_time
 from service.tables import WorkItemRow
 from service.work import Kind
 from tests.faults.mill import LONGEST_SECONDS, Mill
@@ -62,6 +63,14 @@ def seize(mill: Mill, kind: Kind, subject_id: str) -> Held | None:
                 return item
             item.signal(signal.SIGCONT)
     return None
+
+
+def prolong(mill: Mill, item: Held, seconds: float) -> None:
+    """The lease of this item, whose holder is stopped, lasts so long from now."""
+    with mill.database.writing() as session:
+        session.execute(
+            update(WorkItemRow).where(WorkItemRow.id == item.item_id).values(lease_until=database_time(seconds))
+        )
 
 
 def _is_live(mill: Mill, kind: Kind, subject_id: str) -> bool:

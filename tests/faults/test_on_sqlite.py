@@ -1,14 +1,18 @@
 """Each fault once on the embedded stack: a job of 40 shards ends as if nothing had happened."""
 
 import random
+import signal
 
 import pytest
 
 from tests.faults.breaking import faults_of, named
 from tests.faults.disturbing import disturb
 from tests.faults.doors import DOORS
-from tests.faults.mill import Mill
-from tests.faults.moments import Subjects, kill_during
+from tests.faults.follower import following
+from tests.faults.holders import prolong, seize
+from tests.faults.mill import LONGEST_SECONDS, Mill
+from tests.faults.moments import FEW, Subjects, kill_during
+from tests.faults.promises import assert_nothing_left_over, assert_whole
 from tests.faults.stopping import cancel_and_retry
 
 # One job for each line: whatever takes long stands last, for the job may be nearly over after it.
@@ -34,6 +38,20 @@ pytestmark = pytest.mark.timeout(300)  # the first of them waits for the stack t
 )
 def test_a_job_goes_on_when(sqlite_mill: Mill, names: list[str]) -> None:
     assert disturb(sqlite_mill, named(*names), random.Random(names[0])) == names
+
+
+def test_what_a_killed_child_held_does_not_wait_for_the_end_of_its_lease(sqlite_mill: Mill) -> None:
+    mill = sqlite_mill
+    job = mill.submit("a child is killed, and its lease is long", shards=FEW)
+    with following(mill, job) as follower:
+        item = seize(mill, "shard", job.id)
+        assert item is not None
+        prolong(mill, item, 5 * LONGEST_SECONDS)
+        item.signal(signal.SIGKILL)
+        job.wait(LONGEST_SECONDS)
+    assert_whole(mill, job, mill.undisturbed[:FEW], follower)
+    assert mill.lost(job.id) == 1
+    assert_nothing_left_over(mill)
 
 
 def test_no_fault_is_left_out() -> None:
