@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-from torch import nn
-
-from latentmill import export_vae
+from safetensors.numpy import save
 
 VALUES = 2**17  # of a row: half a mebibyte
 
@@ -35,11 +35,28 @@ print(json.dumps([inspected(mebibytes) for mebibytes in (None, 110, 40)]))
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
     path = tmp_path / "wide.vae.zip"
-    decoder = nn.Sequential(nn.Linear(2, VALUES), nn.Sigmoid(), nn.Unflatten(1, (1, 256, 512)))
-    export_vae(
-        path, name="wide", encoder=None, decoder=decoder, rows={"kind": "image", "shape": [1, 256, 512]},
-        latent_shape=[2], likelihood={"kind": "bernoulli"},
-    )  # fmt: skip
+    steps = [
+        {"layer": "Linear", "in_features": 2, "out_features": VALUES},
+        {"layer": "Sigmoid"},
+        {"layer": "Reshape", "shape": [1, 256, 512]},
+    ]
+    manifest = {
+        "schema": 1,
+        "name": "wide",
+        "engine": "torch",
+        "latent": {"shape": [2]},
+        "rows": {"kind": "image", "shape": [1, 256, 512]},
+        "likelihood": {"kind": "bernoulli"},
+        "architecture": {"name": "sequential", "decoder": steps},
+    }
+    generator = np.random.default_rng(0)
+    weights = {
+        "decoder.0.weight": generator.random((VALUES, 2), dtype=np.float32),
+        "decoder.0.bias": generator.random(VALUES, dtype=np.float32),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("vae.json", json.dumps(manifest))
+        archive.writestr("weights.safetensors", save(weights))
     return path
 
 
