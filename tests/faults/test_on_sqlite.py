@@ -40,20 +40,6 @@ def test_a_job_goes_on_when(sqlite_mill: Mill, names: list[str]) -> None:
     assert disturb(sqlite_mill, named(*names), random.Random(names[0])) == names
 
 
-def test_what_a_killed_child_held_does_not_wait_for_the_end_of_its_lease(sqlite_mill: Mill) -> None:
-    mill = sqlite_mill
-    job = mill.submit("a child is killed, and its lease is long", shards=FEW)
-    with following(mill, job) as follower:
-        item = seize(mill, "shard", job.id)
-        assert item is not None
-        prolong(mill, item, 5 * LONGEST_SECONDS)
-        item.signal(signal.SIGKILL)
-        job.wait(LONGEST_SECONDS)
-    assert_whole(mill, job, mill.undisturbed[:FEW], follower)
-    assert mill.lost(job.id) == 1
-    assert_nothing_left_over(mill)
-
-
 def test_no_fault_is_left_out() -> None:
     once = [name for names in [*ONCE, *MORE] for name in names]
     assert sorted(once + ON_POSTGRES) == sorted(fault.name for fault in faults_of("sqlite"))
@@ -79,3 +65,17 @@ def test_what_was_asked_for_happens_once_when(sqlite_mill: Mill, name: str) -> N
 @pytest.mark.parametrize("kills", [True, False], ids=["dies", "sleeps"])
 def test_a_cancelled_job_is_taken_up_again_although_its_worker(sqlite_mill: Mill, kills: bool) -> None:
     cancel_and_retry(sqlite_mill, random.Random(0), kills=kills)
+
+
+def test_what_a_killed_child_held_does_not_wait_for_the_end_of_its_lease(sqlite_mill: Mill) -> None:
+    mill = sqlite_mill
+    job = mill.submit("a child is killed, and its lease is long", shards=FEW)
+    with following(mill, job) as follower:
+        item = seize(mill, "shard", job.id)
+        assert item is not None
+        prolong(mill, item, 5 * LONGEST_SECONDS)
+        item.signal(signal.SIGKILL)
+        job.wait(LONGEST_SECONDS)
+    assert_whole(mill, job, mill.undisturbed[:FEW], follower)
+    assert mill.lost(job.id) == 1
+    assert_nothing_left_over(mill)
