@@ -27,7 +27,7 @@ SHORT = WorkSettings(
     sweep_seconds=0.2,
     lost_delay_seconds=0.05,
     republish_seconds=1.0,
-    worker_seen_seconds=5.0,
+    worker_seen_seconds=60.0,  # one that a test announces once is there to its end
 )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from service.keys import operations as keys
 from service.settings import Settings
 from service.tables import JobRow, TenantRow
-from tests.service.conftest import serving
+from tests.service.conftest import NO_TLS, serving
 from tests.service.steps import Server, Worker
 
 TWINS = 20
@@ -34,7 +34,9 @@ def client(server: Server) -> Iterator[httpx.Client]:
         key = keys.create(session, pepper=server.services.pepper, tenant="mine").text
     limits = httpx.Limits(max_connections=2 * TWINS)
     headers = {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=30, trust_env=False, limits=limits) as made:
+    with httpx.Client(
+        base_url=server.url, headers=headers, timeout=30, trust_env=False, verify=NO_TLS, limits=limits
+    ) as made:
         yield made
 
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from service.keys import operations as keys
+from tests.service.conftest import NO_TLS
 from tests.service.test_tenants_and_health import routes
 
 
@@ -19,7 +20,7 @@ def with_scopes(server):
         with server.database.writing() as session:
             key = keys.create(session, pepper=server.services.pepper, tenant=secrets.token_hex(8), scopes=scopes).text
         headers = {"Authorization": f"Bearer {key}"}
-        callers.append(httpx.Client(base_url=server.url, headers=headers, timeout=10, trust_env=False))
+        callers.append(httpx.Client(base_url=server.url, headers=headers, timeout=10, trust_env=False, verify=NO_TLS))
         return callers[-1]
 
     yield make
