@@ -28,6 +28,7 @@ BROKER_SECONDS = 30.0
 READY_SECONDS = 180.0  # the first start of torch on a cold disk
 HOPELESS_DEATHS = 3  # a child that dies so often before all is ready will not start
 LOG_BYTES = 2**20
+KEY_NAME = "local"
 
 Device = Literal["auto", "cpu", "cuda"]
 Say = Callable[[str], object]
@@ -102,8 +103,7 @@ class Stack:
         self.url = f"http://{_reachable(self.host)}:{self.port}"
         self._claimed.note_url(self.url)
         environment = self._start_broker(binary)
-        self._run("migrate", service_command("migrate"), environment)
-        self._publish(self._kept_key() or self._new_key(environment))
+        self._publish(self._migrated(environment))
         self._start_processes(environment)
         with httpx.Client(base_url=self.url, trust_env=False, timeout=5) as http:
             self._wait(lambda: _is_ready(http), "the service", READY_SECONDS)
@@ -154,16 +154,27 @@ class Stack:
             changes["LATENTMILL_WORKER__SLOTS"] = str(self._workers)
         return child_environment({**changes, **self._changes})
 
+    def _migrated(self, environment: Mapping[str, str]) -> str:
+        """Bring the database to the newest schema; the key that was kept beside it, or a new one."""
+        kept = self._kept_key()
+        new = () if kept else ("--with-key", KEY_NAME)
+        output = self._run("migrate", service_command("migrate", *new), environment)
+        return kept or self._kept(output)
+
     def _kept_key(self) -> str | None:
         path = self.data_dir / KEY_FILE
         return path.read_text().strip() if path.is_file() else None
 
     def _new_key(self, environment: Mapping[str, str]) -> str:
         """A key for this data directory, kept readable for this user alone: the service stores only its hash."""
-        output = self._run("keys", service_command("keys", "create", "--admin", "--name", "local"), environment)
+        output = self._run("keys", service_command("keys", "create", "--admin", "--name", KEY_NAME), environment)
+        return self._kept(output)
+
+    def _kept(self, output: str) -> str:
+        """The key that was printed, kept from now on."""
         key = next((word for word in output.split() if word.startswith("lm_")), None)
         if key is None:
-            raise StartFailed("`latentmill keys create` printed no key")
+            raise StartFailed("no key was printed")
         write_private(self.data_dir / KEY_FILE, key.encode())
         return key
 

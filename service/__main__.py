@@ -10,6 +10,7 @@ from latentmill.errors import LatentmillError
 from latentmill.listening import KEY_FILE, refuse_remote
 from service import logs
 from service.keys.commands import add_commands as add_key_commands
+from service.keys.commands import create_admin_key
 from service.settings import Settings
 
 
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     beat = commands.add_parser("beat", help="sweep and publish every few seconds")
     beat.set_defaults(run=_beat)
     migrate = commands.add_parser("migrate", help="bring the database to the newest revision")
+    migrate.add_argument("--with-key", metavar="NAME", help="and print a new admin key: Python starts once for both")
     migrate.add_argument("--revision", metavar="MESSAGE", help="write a new revision instead (for developers)")
     migrate.set_defaults(run=_migrate)
     add_key_commands(commands.add_parser("keys", help="make, list, rotate and revoke API keys"))
@@ -87,6 +89,8 @@ def _migrate(asked: argparse.Namespace, settings: Settings) -> None:
         sys.stdout.write(f"{migrate.make_revision(settings, asked.revision).relative_to(Path.cwd())}\n")
     else:
         migrate.upgrade(settings)
+        if asked.with_key:
+            create_admin_key(settings, asked.with_key)
 
 
 if __name__ == "__main__":

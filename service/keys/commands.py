@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 
 from latentmill.durations import seconds_of
@@ -47,16 +48,21 @@ def _duration(text: str) -> timedelta:
 
 def _create(asked: argparse.Namespace, settings: Settings) -> None:
     scopes = asked.scope or keys.DEFAULT_SCOPES
+    scopes = [*scopes, "admin"] if asked.admin else scopes
+    _print_new(settings, tenant=asked.tenant, name=asked.name, scopes=scopes, lifetime=asked.expires_in)
+
+
+def create_admin_key(settings: Settings, name: str) -> None:
+    """As `create --admin --name NAME`."""
+    _print_new(settings, tenant=keys.DEFAULT_TENANT, name=name, scopes=[*keys.DEFAULT_SCOPES, "admin"], lifetime=None)
+
+
+def _print_new(
+    settings: Settings, *, tenant: str, name: str, scopes: Sequence[str], lifetime: timedelta | None
+) -> None:
     pepper = pepper_of(settings)
     with open_database(settings) as database, database.writing() as session:
-        made = keys.create(
-            session,
-            pepper=pepper,
-            tenant=asked.tenant,
-            name=asked.name,
-            scopes=[*scopes, "admin"] if asked.admin else scopes,
-            lifetime=asked.expires_in,
-        )
+        made = keys.create(session, pepper=pepper, tenant=tenant, name=name, scopes=scopes, lifetime=lifetime)
     sys.stdout.write(f"{made.text}\n")
 
 

@@ -75,7 +75,9 @@ def rows(server) -> dict[str, int]:
         }
 
 
-@pytest.mark.parametrize("times", [150, pytest.param(1000, marks=pytest.mark.full)])
+# Where answers left before their commits, as a trial, 14 of 150 looks found nothing on one database, 96 on the other:
+# of 60 looks at the rarer of the two, none would in 3 of 1,000 runs.
+@pytest.mark.parametrize("times", [60, pytest.param(1000, marks=pytest.mark.full)])
 def test_what_is_posted_is_there_at_once(server, client, model, times):
     def post_and_look(number: int) -> None:
         made = client.post("/v1/jobs", json=JOB)
