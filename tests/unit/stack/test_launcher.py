@@ -27,7 +27,7 @@ FAMILY = (
 )
 
 
-def wait_for(condition, seconds: float = 15) -> None:
+def wait_for(condition, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -108,7 +108,7 @@ def test_a_killed_owner_leaves_nothing(tmp_path, number) -> None:
         family.append(psutil.Process(next(int(line) for line in lines_of(pids) if line.isdigit())))
         assert len(family) >= 3
         process.send_signal(number)
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert [process for process in alive if runs(process.pid)] == []
 
 
@@ -147,7 +147,9 @@ def test_a_child_that_dies_is_started_again_after_longer_pauses(child_of, tmp_pa
         supervisor.stop()
     times = [float(word) for word in lines_of(starts)]
     pauses = [later - earlier for earlier, later in pairwise(times)]
-    assert 0.2 <= pauses[0] < pauses[1] < pauses[2]
+    assert all(pause >= 0.2 * 2**deaths for deaths, pause in enumerate(pauses)), (
+        pauses
+    )  # what a busy machine adds may be more
     assert lines[0].startswith("beat ended (exit code 3); starting it again in 0.2 s; log: ")
     assert "in 0.4 s" in lines[1]
     assert not any(line.startswith("api") for line in lines)
