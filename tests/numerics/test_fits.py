@@ -196,7 +196,7 @@ def test_a_normal_prior_written_as_a_mixture_gives_the_same_rate_and_gain() -> N
 @pytest.mark.parametrize("prior", ["standard normal", None])
 def test_a_deterministic_encoder_has_no_rate_and_finite_gains(family: Gaussian | Mixture, prior: str | None) -> None:
     generator = np.random.default_rng(1)
-    means = np.array([[-3.0, 0, 1], [3, 1, 0]])[generator.integers(0, 2, 1_500)] + generator.standard_normal((1_500, 3))
+    means = np.array([[-3.0, 0, 1], [3, 1, 0]])[generator.integers(0, 2, 600)] + generator.standard_normal((600, 3))
     diagnostics = fitted(encoding_of(means, 0.0), family, prior=prior).diagnostics
     assert diagnostics["mean_kl"] is None
     assert diagnostics["per_dimension"][0]["kl_to_prior"] is None
