@@ -187,6 +187,8 @@ def test_symbolic_links_encryption_and_other_compression_are_refused(path):
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ('{"schema": 1, "schema": 1}', "same name twice"),
+        (json.dumps(with_steps({**LINEAR, "id": "\ud800"})), "half of a character"),
+        (json.dumps({**MANIFEST, "\udfff": 1}), "half of a character"),
         ('{"schema": NaN}', "NaN"),
         ("[]", "vae.json is wrong"),
         (json.dumps({**MANIFEST, "colour": "red"}), "/colour"),

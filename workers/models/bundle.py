@@ -50,6 +50,7 @@ def parse_manifest(text: bytes) -> VaeManifest:
     """`vae.json` as a manifest. Raises InvalidBundle with a pointer to each wrong field."""
     try:
         value = json.loads(text, object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
+        _refuse_halves(value)
     except (ValueError, RecursionError) as error:
         raise InvalidBundle(f"{MANIFEST} is not JSON: {error}.") from error
     if isinstance(value, dict) and value.get("engine") == "onnx":
@@ -75,6 +76,15 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(named) != len(pairs):
         raise ValueError("an object has the same name twice")
     return named
+
+
+def _refuse_halves(value: Any) -> None:
+    r"""An escape such as \ud800 is JSON, and yet no text: nothing could be answered that holds it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise ValueError(f"{half!r} is half of a character") from error
 
 
 def _refuse_constant(name: str) -> Any:
