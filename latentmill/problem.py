@@ -39,8 +39,9 @@ class LatentmillError(Exception):
     def __init__(
         self, detail: str | None = None, *, pointer: str | None = None, errors: list[FieldError] | None = None
     ) -> None:
-        self.detail = detail or (type(self).__doc__ or "").strip()
-        self.errors = errors or ([FieldError(pointer=pointer, message=self.detail)] if pointer is not None else [])
+        self.detail = _sendable(detail or (type(self).__doc__ or "").strip())
+        field = [] if pointer is None else [FieldError(pointer=_sendable(pointer), message=self.detail)]
+        self.errors = errors or field
         self.request_id: str | None = None
         super().__init__(self.detail)
 
@@ -75,6 +76,11 @@ class LatentmillError(Exception):
 
 def _title(kind: type[LatentmillError]) -> str:
     return (kind.__doc__ or kind.__name__).strip().splitlines()[0].rstrip(".")
+
+
+def _sendable(text: str) -> str:
+    """The text with halves of characters, which an error may quote from a file or a request, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def pointer_step(step: int | str) -> str:

@@ -54,6 +54,7 @@ def with_steps(*steps, **changes) -> dict:
 def refused(path: Path, **options) -> InvalidBundle:
     with pytest.raises(InvalidBundle) as caught:
         load_vae(open_bundle(path, **options))
+    caught.value.problem().model_dump_json()  # it can be stored and sent
     return caught.value
 
 
@@ -246,6 +247,7 @@ WEIGHT, BIAS = "decoder.out.weight", "decoder.out.bias"
         (tensors_file({WEIGHT: entry([1], 0, 8, "F64")}, bytes(8)), "dtype 'F64'"),
         (tensors_file({WEIGHT: entry([-1], 0, 4)}, bytes(4)), "no tensor has"),
         (tensors_file({WEIGHT: entry([2**40, 2**40], 0, 4)}, bytes(4)), "no tensor has"),
+        (tensors_file({WEIGHT: entry("\ud800", 0, 4)}, bytes(4)), r"no tensor has: \ud800"),
         (tensors_file({WEIGHT: entry([True], 0, 4)}, bytes(4)), "no tensor has"),
         (tensors_file({WEIGHT: entry([3], 0, 4)}, bytes(4)), "says shape [3]"),
         (tensors_file({WEIGHT: entry([1], 0, 4), BIAS: entry([1], 2, 6)}, bytes(6)), "overlaps"),
