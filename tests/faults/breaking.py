@@ -195,7 +195,7 @@ def _seize_before_commit(mill: Mill, job: Job) -> Held | None:
             while time.monotonic() < deadline:
                 for item in held(mill, "shard", job.id):
                     if item.lost + 1 < LOST_ATTEMPTS and stored(mill, job, item) is not None:
-                        item.signal(signal.SIGSTOP)
+                        item.stop()
                         return item
     return None
 

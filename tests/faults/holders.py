@@ -6,13 +6,14 @@ import sqlite3
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import select, update
 
 from service.database import database_time
 from service.tables import WorkItemRow
 from service.work import Kind
-from tests.faults.mill import LONGEST_SECONDS, Mill
+from tests.faults.mill import LONGEST_SECONDS, Mill, until
 
 LOST_ATTEMPTS = 5  # the default; no item is lost so often on purpose
 
@@ -31,6 +32,14 @@ class Held:
         """Send a signal to the holder, if it still lives."""
         with suppress(ProcessLookupError):
             os.kill(self.process_id, number)
+
+    def stop(self) -> None:
+        """SIGSTOP the holder, and return when it stands still: all of its threads, which may be a while after one.
+
+        While the first waits for the disk, the others go on: the heartbeat might take SQLite's lock to sleep with.
+        """
+        self.signal(signal.SIGSTOP)
+        until(lambda: _stands_still(self.process_id), f"{self.process_id} has stopped")
 
 
 def held(mill: Mill, kind: Kind, subject_id: str) -> list[Held]:
@@ -58,7 +67,7 @@ def seize(mill: Mill, kind: Kind, subject_id: str) -> Held | None:
     """An item whose holder is stopped (SIGSTOP) while it certainly holds it; None where all have ended."""
     while found := expendable(mill, kind, subject_id):
         for item in found:
-            item.signal(signal.SIGSTOP)
+            item.stop()
             if item in held(mill, kind, subject_id) and not _sqlite_is_locked(mill):
                 return item
             item.signal(signal.SIGCONT)
@@ -82,6 +91,15 @@ def _is_live(mill: Mill, kind: Kind, subject_id: str) -> bool:
             ).scalars()
         )
     return not states or bool(states & {"pending", "leased"})
+
+
+def _stands_still(process_id: int) -> bool:
+    """Whether every thread of the process is stopped; or it is gone."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{process_id}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # a thread has ended meanwhile
+        return not Path(f"/proc/{process_id}").exists()
+    return all(stat.rpartition(")")[2].split()[0] in "TXZ" for stat in stats)
 
 
 def _sqlite_is_locked(mill: Mill) -> bool:
