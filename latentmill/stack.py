@@ -103,7 +103,7 @@ class Stack:
         self.url = f"http://{_reachable(self.host)}:{self.port}"
         self._claimed.note_url(self.url)
         environment = self._start_broker(binary)
-        self._publish(self._migrated(environment))
+        self._publish(self._migrate(environment))
         self._start_processes(environment)
         with httpx.Client(base_url=self.url, trust_env=False, timeout=5) as http:
             self._wait(lambda: _is_ready(http), "the service", READY_SECONDS)
@@ -154,27 +154,28 @@ class Stack:
             changes["LATENTMILL_WORKER__SLOTS"] = str(self._workers)
         return child_environment({**changes, **self._changes})
 
-    def _migrated(self, environment: Mapping[str, str]) -> str:
+    def _migrate(self, environment: Mapping[str, str]) -> str:
         """Bring the database to the newest schema; the key that was kept beside it, or a new one."""
         kept = self._kept_key()
-        new = () if kept else ("--with-key", KEY_NAME)
-        output = self._run("migrate", service_command("migrate", *new), environment)
-        return kept or self._kept(output)
+        if kept is None:  # made by the same process: Python starts once less
+            return self._keep_printed("migrate", ("migrate", "--with-key", KEY_NAME), environment)
+        self._run("migrate", service_command("migrate"), environment)
+        return kept
 
     def _kept_key(self) -> str | None:
         path = self.data_dir / KEY_FILE
-        return path.read_text().strip() if path.is_file() else None
+        return path.read_text().strip() or None if path.is_file() else None
 
     def _new_key(self, environment: Mapping[str, str]) -> str:
         """A key for this data directory, kept readable for this user alone: the service stores only its hash."""
-        output = self._run("keys", service_command("keys", "create", "--admin", "--name", KEY_NAME), environment)
-        return self._kept(output)
+        return self._keep_printed("keys", ("keys", "create", "--admin", "--name", KEY_NAME), environment)
 
-    def _kept(self, output: str) -> str:
-        """The key that was printed, kept from now on."""
+    def _keep_printed(self, name: str, command: tuple[str, ...], environment: Mapping[str, str]) -> str:
+        """Run a command that prints a new key; the key, kept from now on."""
+        output = self._run(name, service_command(*command), environment)
         key = next((word for word in output.split() if word.startswith("lm_")), None)
         if key is None:
-            raise StartFailed("no key was printed")
+            raise StartFailed(f"`latentmill {' '.join(command)}` printed no key")
         write_private(self.data_dir / KEY_FILE, key.encode())
         return key
 
