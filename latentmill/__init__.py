@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from latentmill.export import export_vae
 
 __all__ = ["Client", "export_vae"]
-TO_COME = frozenset({"export_onnx_vae", "table_rows"})
+TO_COME = frozenset({"export_diffusers", "export_onnx_vae", "export_pythae", "table_rows"})
 __version__ = "0.1.0"
 
 

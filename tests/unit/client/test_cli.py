@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from latentmill.commands.export import HOW
+from latentmill.commands.export_guide import HOW
 from latentmill.errors import InvalidRequest, NotAuthenticated, NotInstalled, NotYet
 from latentmill.processes import require
 from latentmill.resources.dataset_folder import verify_dataset
@@ -31,6 +31,7 @@ VERBS = [
     "verify",
     "limits",
     "export",
+    *(f"export {verb}" for verb in ("pythae", "diffusers", "onnx")),
     "api",
     "worker",
     "beat",
@@ -75,6 +76,9 @@ def test_a_missing_key_is_said_with_the_way_out(run, peer, replies, monkeypatch)
         ["models", "add", "there-is-no-such-file"],
         ["fit", "m", "d", "--family", "cauchy"],
         ["worker", "elsewhere"],
+        ["export", "pythae", "there-is-no-such-folder", "m.vae.zip"],
+        ["export", "pythae", ".", "m.vae.zip", "--rows", "{image}"],
+        ["export", "onnx", "m.vae.zip", "--decoder", __file__, "--rows", "{}", "--latent", "4 by 4"],
     ],
 )
 def test_misuse_is_status_2(run, words) -> None:
@@ -244,6 +248,7 @@ def test_fits_are_listed_and_shown(run_on_peer, peer) -> None:
 
 def test_the_exporters_example_is_python(run) -> None:
     assert run("export", "--help").stdout.startswith(HOW)
+    assert run("export").stdout.startswith(HOW)
     example = textwrap.dedent(re.search(r"(    import torch\n.*?\n    \)\n)", HOW, re.DOTALL)[1])
     called = [
         node.func.id
