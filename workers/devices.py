@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from workers.models import Vae
 
 DeviceKind = Literal["cpu", "cuda"]
+Engine = Literal["torch", "onnx"]
 
-# What torch's allocators, the driver and cuBLAS say in a RuntimeError that has no type of its own.
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
+# What torch's allocators, the driver, cuBLAS and onnxruntime say in an error that has no type of its own.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED", "Failed to allocate memory")
 
 
 def pick_device(setting: str) -> DeviceKind:
@@ -54,17 +55,26 @@ def _processor() -> str:
     return names[0] if names and names[0] else platform.processor() or platform.machine()
 
 
-def execution_versions(kind: DeviceKind) -> dict[str, str]:
+def execution_versions(kind: DeviceKind, engine: str = "torch") -> dict[str, str]:
     """Versions that decoded bytes depend on."""
     versions = {
         "latentmill": metadata.version("latentmill"),
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
+    if engine == "onnx":
+        versions["onnxruntime"] = _onnxruntime_version()
     if kind == "cuda":
         versions["cuda"] = str(torch.version.cuda)
         versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return versions
+
+
+def _onnxruntime_version() -> str:
+    """Of whichever of its packages is installed: one with CUDA has another name."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
 
 
 def pin_execution(execution: Execution) -> None:
@@ -83,7 +93,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True where a device, or the machine, had no memory left."""
     if isinstance(error, OutOfMemory | MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    nameless = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime.")
+    return nameless and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 class ModelCache:

@@ -246,7 +246,9 @@ class Workshop:
                 bundle = open_bundle(path, limits=self.bundle_limits, sha256=digest)
                 return load_vae(bundle, device=self.device, execution=execution, inspected=True)
 
-        return self._models.get(f"{digest}/{execution.dtype}/{execution.layout}", self.device, load)
+        # onnxruntime's threads are the session's own; torch's are the process's.
+        own = f"/{execution.threads}" if execution.engine == "onnx" else ""
+        return self._models.get(f"{digest}/{execution.dtype}/{execution.layout}{own}", self.device, load)
 
     def density(self, source: FitSource) -> Density:
         """The density of a fit; from memory where it was used lately, for it may have millions of components."""

@@ -6,14 +6,14 @@ from torch import Tensor
 from latentmill.errors import InvalidBundle
 from latentmill.exporting.examples import example_conditions, example_labels, example_latents, example_rows
 from latentmill.exporting.modules import Called, run
-from workers.models import TorchVae
+from workers.models import Vae
 from workers.models.heads import posterior_of
 
 TOLERANCE = 1e-5
 _BATCHES = (2, 64)  # neither is the batch that was traced
 
 
-def compare(vae: TorchVae, encoder: Called | None, decoder: Called) -> float:
+def compare(vae: Vae, encoder: Called | None, decoder: Called) -> float:
     """The largest difference, relative to the largest value where that is above 1. Raises InvalidBundle above 1e-5."""
     differences = []
     for seed, rows in enumerate(_BATCHES, start=10):

@@ -14,9 +14,12 @@ from workers.models.limits import MEBIBYTE, BundleLimits
 from workers.zips import DAMAGED, BoundedReads, DirectoryTooLarge, is_of_the_file
 
 MANIFEST, WEIGHTS, PRIOR = "vae.json", "weights.safetensors", "prior.safetensors"
-ONNX = ("encoder.onnx", "decoder.onnx")
+GRAPHS = {"decoder": "decoder.onnx", "encoder": "encoder.onnx"}
 EXPORTER = "make a bundle from your modules with latentmill.export_vae (see `latentmill export --help`)"
 
+_HOLDS = (
+    f"a bundle holds {MANIFEST}, {WEIGHTS} or graphs ({', '.join(GRAPHS.values())}), and for a learned prior {PRIOR}"
+)
 _PIECE_BYTES = MEBIBYTE
 _MEMBERS_AT_MOST = 16
 _RATIO_COUNTS_FROM_BYTES = MEBIBYTE  # a small file of zeros compresses well and harms nobody
@@ -59,7 +62,7 @@ def _zip_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except DirectoryTooLarge as error:
-        raise InvalidBundle("The zip's directory is larger than 4 MiB; a bundle has three members at most.") from error
+        raise InvalidBundle("The zip's directory is larger than 4 MiB; a bundle has four members at most.") from error
     except DAMAGED as error:
         if not is_of_the_file(error):
             raise
@@ -72,33 +75,45 @@ def _zip_faults(path: Path) -> Iterator[None]:
 
 
 def _bounds(limits: BundleLimits) -> dict[str, int]:
-    return {MANIFEST: limits.manifest_bytes, WEIGHTS: limits.weights_bytes, PRIOR: limits.prior_bytes}
+    graphs = dict.fromkeys(GRAPHS.values(), limits.graph_bytes)
+    return {MANIFEST: limits.manifest_bytes, WEIGHTS: limits.weights_bytes, PRIOR: limits.prior_bytes, **graphs}
 
 
 def _check_directory(members: list[zipfile.ZipInfo], limits: BundleLimits) -> None:
     """Everything that the central directory alone can tell: names first, since they tell whose file it is."""
     if len(members) > _MEMBERS_AT_MOST:
         _refuse_foreign_archive([member.filename for member in members])
-        raise InvalidBundle(f"The zip has {len(members):,} members; a bundle has {MANIFEST}, {WEIGHTS} and {PRIOR}.")
+        raise InvalidBundle(f"The zip has {len(members):,} members; {_HOLDS}.")
     names = [member.filename for member in members]
     _refuse_foreign_archive(names)
     for member in members:
         _check_member(member, limits)
     if doubled := {name for name in names if names.count(name) > 1}:
         raise InvalidBundle(f"The zip names {min(doubled)!r} more than once.")
-    for needed in (MANIFEST, WEIGHTS):
-        if needed not in names:
-            raise InvalidBundle(f"The bundle has no {needed}; {EXPORTER}.")
+    _check_parts(names)
+
+
+def _check_parts(names: list[str]) -> None:
+    """The manifest, and weights or graphs: which of the two is right, the manifest says."""
+    graphs = [name for name in names if name in GRAPHS.values()]
+    if MANIFEST not in names:
+        raise InvalidBundle(f"The bundle has no {MANIFEST}; {EXPORTER}.")
+    if not graphs and WEIGHTS not in names:
+        raise InvalidBundle(f"The bundle has no {WEIGHTS}, and no {GRAPHS['decoder']}; {EXPORTER}.")
+    if graphs and WEIGHTS in names:
+        raise InvalidBundle(
+            f"The bundle has both {WEIGHTS} and {graphs[0]}: weights are of the engine torch, graphs of onnx; "
+            "leave out those that are not meant."
+        )
+    if graphs and GRAPHS["decoder"] not in names:
+        raise InvalidBundle(
+            f"The bundle has {graphs[0]}, but no {GRAPHS['decoder']}: only the encoder may be left out."
+        )
 
 
 def _refuse_foreign_archive(names: list[str]) -> None:
     """Checkpoints that torch saved are zips too: say which, and what to do instead."""
     last = {name.rsplit("/", 1)[-1] for name in names}
-    if any(name in ONNX for name in names):
-        raise InvalidBundle(
-            f"The bundle has {next(name for name in ONNX if name in names)}: the engine onnx comes in a later release; "
-            "modules of allow-listed torch.nn layers can be exported to the engine torch with latentmill.export_vae."
-        )
     if "constants.pkl" in last or any("/code/" in name for name in names):
         raise InvalidBundle(f"The file is a TorchScript archive, which carries code; {EXPORTER}.")
     if "archive_format" in last or any(name.endswith(".pt2") for name in last):
@@ -116,10 +131,7 @@ def _check_member(member: zipfile.ZipInfo, limits: BundleLimits) -> None:
     problems: tuple[tuple[bool, Callable[[], str]], ...] = (
         (
             name not in bounds,
-            lambda: (
-                f"is not part of a bundle; it holds {MANIFEST}, {WEIGHTS} and, for a learned prior, {PRIOR}, "
-                "in no folder"
-            ),
+            lambda: f"is not part of a bundle; {_HOLDS}, in no folder",
         ),
         (bool(member.flag_bits & 0x1), lambda: "is encrypted; bundles are not"),
         (stat.S_ISLNK(member.external_attr >> 16), lambda: "is a symbolic link"),

@@ -1,7 +1,8 @@
 """A bundle, opened: every claim that can be checked without running the model has been checked."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from latentmill.errors import FieldError, InvalidBundle
 from latentmill.specs import VaeManifest
-from workers.models.archive import MANIFEST, PRIOR, WEIGHTS, read_members
+from workers.models.archive import GRAPHS, MANIFEST, PRIOR, WEIGHTS, read_members
 from workers.models.limits import DEFAULT_LIMITS, BundleLimits
 from workers.models.prior import Parameters, check_prior
 from workers.models.tensors import read_tensors
@@ -20,12 +21,16 @@ _NAMES_AT_MOST = 1_000
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a bundle holds: the manifest, the weights by name (float32), the learned prior's parameters (float64)."""
+    """What a bundle holds: the manifest, the weights by name (float32), the learned prior's parameters (float64).
+
+    With the engine onnx there are no weights but `graphs`: ONNX as it was uploaded, of "decoder" and perhaps "encoder".
+    """
 
     manifest: VaeManifest
     tensors: dict[str, torch.Tensor]
     prior: Parameters
     limits: BundleLimits
+    graphs: dict[str, bytes] = field(default_factory=dict)
 
 
 def open_bundle(path: Path, *, limits: BundleLimits = DEFAULT_LIMITS, sha256: str | None = None) -> Bundle:
@@ -40,10 +45,14 @@ def open_bundle(path: Path, *, limits: BundleLimits = DEFAULT_LIMITS, sha256: st
             f"A row has {manifest.latent.size:,} latent values; at most {limits.latent_size:,} are allowed here.",
             pointer="/latent/shape",
         )
-    weights = read_tensors(members[WEIGHTS], WEIGHTS, dtypes=("F32", "F16", "BF16"), limits=limits)
+    check_engine(manifest, members)
+    weights = {}
+    if WEIGHTS in members:
+        weights = read_tensors(members[WEIGHTS], WEIGHTS, dtypes=("F32", "F16", "BF16"), limits=limits)
     learned = read_tensors(members[PRIOR], PRIOR, dtypes=("F32", "F64"), limits=limits) if PRIOR in members else None
     tensors = {name: tensor.float() for name, tensor in weights.items()}
-    return Bundle(manifest, tensors, check_prior(manifest, learned), limits)
+    graphs = {part: bytes(members[name]) for part, name in GRAPHS.items() if name in members}
+    return Bundle(manifest, tensors, check_prior(manifest, learned), limits, graphs)
 
 
 def parse_manifest(text: bytes) -> VaeManifest:
@@ -53,11 +62,6 @@ def parse_manifest(text: bytes) -> VaeManifest:
         _refuse_halves(value)
     except (ValueError, RecursionError) as error:
         raise InvalidBundle(f"{MANIFEST} is not JSON: {error}.") from error
-    if isinstance(value, dict) and value.get("engine") == "onnx":
-        raise InvalidBundle(
-            "The engine onnx comes in a later release; export the modules with latentmill.export_vae, engine torch.",
-            pointer="/engine",
-        )
     try:
         return VaeManifest.model_validate(value)
     except ValidationError as error:
@@ -67,6 +71,23 @@ def parse_manifest(text: bytes) -> VaeManifest:
         ]
         first = errors[0]
         raise InvalidBundle(f"{MANIFEST} is wrong at {first.pointer}: {first.message}.", errors=errors) from error
+
+
+def check_engine(manifest: VaeManifest, members: Container[str]) -> None:
+    """The members are those of the engine that the manifest names. Raises InvalidBundle."""
+    holds_graphs = GRAPHS["decoder"] in members
+    if (manifest.engine == "onnx") != holds_graphs:
+        found = GRAPHS["decoder"] if holds_graphs else WEIGHTS
+        raise InvalidBundle(
+            f"The engine is {manifest.engine}, but the bundle holds {found}: weights go with the engine torch, graphs "
+            "with the engine onnx.",
+            pointer="/engine",
+        )
+    if holds_graphs and (manifest.encoder is None) != (GRAPHS["encoder"] not in members):
+        raise InvalidBundle(
+            f"The field encoder and {GRAPHS['encoder']} go together: leave out both for a decoder alone.",
+            pointer="/encoder",
+        )
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from latentmill.errors import InvalidBundle
+from latentmill.errors import InvalidBundle, OutOfMemory
 from latentmill.specs import ImageRows, MeasuredExecution, TableRows, VaeManifest
 from workers.devices import DeviceKind, is_out_of_memory
 from workers.models.architectures.registry import build
@@ -15,7 +15,7 @@ from workers.models.bundle import Bundle, open_bundle
 from workers.models.limits import DEFAULT_LIMITS, BundleLimits
 from workers.models.measuring import measure
 from workers.models.shapes import check_shapes
-from workers.models.vae import TorchVae, load_vae
+from workers.models.vae import Vae, load_vae
 
 _ROWS = 8
 _SEED = 0
@@ -67,6 +67,11 @@ def measured_on(
 
 
 def _values_per_row(bundle: Bundle) -> int:
+    """The most values that one step holds for a row, once the steps are seen to fit together."""
+    if bundle.manifest.engine == "onnx":
+        from workers.models.onnx.checking import check_graphs
+
+        return check_graphs(bundle)
     return check_shapes(build(bundle.manifest, bundle.limits), bundle.manifest, bundle.limits)
 
 
@@ -76,8 +81,11 @@ def _measured(
     executions: dict[str, MeasuredExecution] = {}
     warnings: list[str] = []
     for device in devices:
+        if (why := _cannot_run(bundle, device)) is not None:
+            warnings.append(why)
+            continue
         measured = None
-        if (vae := _loaded(bundle, device)) is not None:
+        if (vae := _loaded(bundle, device, threads)) is not None:
             measured, more = measure(
                 vae, device, threads=threads, values_per_row=values_per_row, row_bytes=row_bytes(bundle.manifest)
             )
@@ -89,11 +97,20 @@ def _measured(
     return executions, warnings
 
 
-def _loaded(bundle: Bundle, device: DeviceKind) -> TorchVae | None:
+def _cannot_run(bundle: Bundle, device: DeviceKind) -> str | None:
+    """Why no model of this engine runs on the device here, with the way out; None where it does."""
+    if bundle.manifest.engine == "torch" or device == "cpu":
+        return None
+    from workers.models.onnx.session import missing_provider
+
+    return missing_provider()
+
+
+def _loaded(bundle: Bundle, device: DeviceKind, threads: int) -> Vae | None:
     """The model on the device; None where that has no memory for it."""
     try:
-        return load_vae(bundle, device=device, inspected=True)
-    except (RuntimeError, MemoryError) as error:
+        return load_vae(bundle, device=device, threads=threads, inspected=True)
+    except (RuntimeError, MemoryError, OutOfMemory) as error:
         if not is_out_of_memory(error):
             raise
         return None
@@ -117,13 +134,13 @@ def row_bytes(manifest: VaeManifest) -> int:
     return values if isinstance(rows, ImageRows) and rows.dtype == "uint8" else 4 * values
 
 
-def _labels(vae: TorchVae) -> Tensor | None:
+def _labels(vae: Vae) -> Tensor | None:
     """Every class in turn, so that an embedding of too few is found."""
     labels = vae.manifest.labels
     return None if labels is None else torch.arange(_ROWS) % len(labels.classes)
 
 
-def _check_decoder(vae: TorchVae) -> list[str]:
+def _check_decoder(vae: Vae) -> list[str]:
     """Decoded values of N(0, I) draws are finite; for a Bernoulli likelihood they look like probabilities."""
     noise = torch.randn(_ROWS, vae.manifest.latent.size, generator=torch.Generator().manual_seed(_SEED))
     rows, std = vae.decode_with_std(noise, _labels(vae))
@@ -140,7 +157,7 @@ def _check_decoder(vae: TorchVae) -> list[str]:
     return []
 
 
-def _check_encoder(vae: TorchVae) -> list[str]:
+def _check_encoder(vae: Vae) -> list[str]:
     """Mean and std of seeded rows within the declared range are finite."""
     if vae.manifest.encoder is None:
         return []

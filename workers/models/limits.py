@@ -12,6 +12,7 @@ class BundleLimits:
     manifest_bytes: int = 4 * MEBIBYTE
     weights_bytes: int = 2048 * MEBIBYTE
     prior_bytes: int = 64 * MEBIBYTE
+    graph_bytes: int = 1024 * MEBIBYTE  # onnx and onnxruntime hold it several times over while it is opened
     header_bytes: int = 4 * MEBIBYTE
     compression_ratio: int = 100
     parameters: int = 500_000_000

@@ -8,8 +8,8 @@ import time
 import torch
 
 from latentmill.specs import Execution, MeasuredExecution
-from workers.devices import DeviceKind, device_name, execution_versions, is_out_of_memory, pin_execution
-from workers.models.vae import TorchVae
+from workers.devices import DeviceKind, Engine, device_name, execution_versions, is_out_of_memory, pin_execution
+from workers.models.vae import Vae
 
 _CANDIDATES = (64, 128, 256, 512, 1024)
 _SECONDS_AT_MOST = 1.5
@@ -20,7 +20,7 @@ _LIVE_VALUES = 3  # a layer's input, its output, and what its kernel sets aside
 
 
 def measure(
-    vae: TorchVae, device: DeviceKind, *, threads: int, values_per_row: int, row_bytes: int
+    vae: Vae, device: DeviceKind, *, threads: int, values_per_row: int, row_bytes: int
 ) -> tuple[MeasuredExecution | None, list[str]]:
     """The fastest of a few batch sizes; the smaller of two that differ little. None if not even the least fits.
 
@@ -35,7 +35,7 @@ def measure(
     deadline = time.monotonic() + _SECONDS_AT_MOST
     try:
         for batch in candidates:
-            execution = _execution(device, batch, threads)
+            execution = _execution(vae.manifest.engine, device, batch, threads)
             pin_execution(execution)
             speed = _rows_per_s(vae, batch, deadline)
             if speed is None:
@@ -57,18 +57,18 @@ def measure(
     return best, warnings
 
 
-def _execution(device: DeviceKind, batch_rows: int, threads: int) -> Execution:
+def _execution(engine: Engine, device: DeviceKind, batch_rows: int, threads: int) -> Execution:
     return Execution(
         device=device,
         device_name=device_name(device),
-        engine="torch",
+        engine=engine,
         batch_rows=batch_rows,
         threads=threads,
-        versions=execution_versions(device),
+        versions=execution_versions(device, engine),
     )
 
 
-def _rows_per_s(vae: TorchVae, batch: int, deadline: float) -> float | None:
+def _rows_per_s(vae: Vae, batch: int, deadline: float) -> float | None:
     """Rows per second of the fastest of a few batches, after one that warms up unless that alone took long.
 
     None where the device has no memory for such a batch.
@@ -81,7 +81,7 @@ def _rows_per_s(vae: TorchVae, batch: int, deadline: float) -> float | None:
         return None
 
 
-def _timed(vae: TorchVae, batch: int, deadline: float) -> float:
+def _timed(vae: Vae, batch: int, deadline: float) -> float:
     latents = torch.randn(batch, vae.manifest.latent.size, generator=torch.Generator().manual_seed(0))
     labels = None if vae.manifest.labels is None else torch.zeros(batch, dtype=torch.int64)
     seconds = []

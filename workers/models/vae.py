@@ -110,12 +110,25 @@ class TorchVae:
 
 
 def load_vae(
-    bundle: Bundle, *, device: str = "cpu", execution: Execution | None = None, inspected: bool = False
-) -> TorchVae:
-    """The bundle's networks with their weights on `device`. Raises InvalidBundle when they do not fit together.
+    bundle: Bundle,
+    *,
+    device: str = "cpu",
+    execution: Execution | None = None,
+    threads: int | None = None,
+    inspected: bool = False,
+) -> Vae:
+    """The bundle's networks on `device`, by its engine. Raises InvalidBundle when its parts do not fit together.
 
-    Of a bundle that was `inspected` the shapes are not tried again: that loads a compiler, and takes seconds.
+    Of a bundle that was `inspected` the shapes are not tried again: that loads a compiler, and takes seconds. `threads`
+    are those of the engine onnx where no execution says them (else those of torch): it has threads of its own.
     """
+    if bundle.manifest.engine == "onnx":
+        from workers.models.onnx.checking import check_graphs
+        from workers.models.onnx.vae import load_onnx_vae
+
+        if not inspected:
+            check_graphs(bundle)
+        return load_onnx_vae(bundle, device=device, execution=execution, threads=threads)
     networks = build(bundle.manifest, bundle.limits)
     if not inspected:
         check_shapes(networks, bundle.manifest, bundle.limits)

@@ -1,0 +1,1 @@
+"""The engine onnx: graphs that a stranger uploaded, run by onnxruntime. Nothing here is loaded before one is opened."""
