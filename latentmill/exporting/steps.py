@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -78,7 +79,7 @@ class Steps:
             if value is REQUIRED:
                 raise refusal(self.part, f"{layer} needs {key}", line=line)
             try:
-                checked[key] = number.check(list(value) if isinstance(value, tuple) else value)
+                checked[key] = number.check(_plain(value))
             except ValueError as error:
                 raise refusal(self.part, f"{key} of {layer} must be {error}, not {value!r}", line=line) from error
         return checked
@@ -102,4 +103,7 @@ class Steps:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """What JSON knows: lists for tuples, Python's numbers for numpy's, as in `nn.Linear(np.prod(shape), 10)`."""
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -91,6 +92,10 @@ class ValueTracer(fx.Tracer):
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         return attr_val if self._running else super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def create_arg(self, a: Any) -> Any:
+        """numpy's numbers are numbers: `x.reshape(-1, np.prod(shape))` is common."""
+        return super().create_arg(a.item() if isinstance(a, np.generic) else a)
 
     def create_node(self, kind: str, target: Any, *rest: Any, **named: Any) -> fx.Node:
         node = super().create_node(kind, target, *rest, **named)
