@@ -1,0 +1,149 @@
+"""Every shape of module through everything: exported, registered, encoded, decoded, compared with the module itself.
+
+The modules are written as users write them (tests/shapes). What is compared is computed from them alone, with the
+formulas of the contract, to 1e-5 of the largest value where that is above 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from latentmill import Client
+from latentmill.resources.resource import Resource
+from tests.shapes.delivery import difference, differences, seen_apart, uploaded
+from tests.shapes.matrix import SHAPES
+from tests.shapes.shape import Modules, Shape
+from workers.models import load_vae, open_bundle
+from workers.randomness import Stream, normals
+
+pytestmark = pytest.mark.timeout(300)  # the first of the stack's tests waits for the models of all
+
+TOLERANCE = 1e-5
+ROWS = 12
+SEED = 11
+CLASSES = torch.arange(ROWS) % 3
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A shape, its modules, and the bundle that `export_vae` made of them; or what stood in the way."""
+
+    shape: Shape
+    modules: Modules
+    bundle: Any = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was asked of the stack for a shape, none of it waited for."""
+
+    model: Resource
+    job: Resource
+
+
+@pytest.fixture(scope="module")
+def bring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Brought]:
+    """Give a shape's name, get its bundle: each is exported once."""
+    folder = tmp_path_factory.mktemp("bundles")
+    made: dict[str, Brought] = {}
+
+    def brought(name: str) -> Brought:
+        if name not in made:
+            shape = SHAPES[name]
+            modules = shape.modules()
+            try:
+                made[name] = Brought(shape, modules, shape.export(folder / f"{name}.vae.zip", modules))
+            except Exception as error:
+                made[name] = Brought(shape, modules, error=error)
+        if (error := made[name].error) is not None:
+            raise error
+        return made[name]
+
+    return brought
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_bundle_does_what_the_modules_do(name: str, bring: Callable[[str], Brought]) -> None:
+    brought = bring(name)
+    shape, (encoder, decoder) = brought.shape, brought.modules
+    assert brought.bundle.manifest.engine == shape.engine
+    assert brought.bundle.largest_difference <= TOLERANCE
+    vae = load_vae(open_bundle(brought.bundle.path))
+    y = shape.conditions(CLASSES)
+    z = torch.randn(ROWS, shape.latent_size, generator=torch.Generator().manual_seed(1))
+    decoded = shape.decoded(decoder, z, y)
+    assert seen_apart(decoded)
+    assert difference(vae.decode(z, CLASSES), decoded) <= TOLERANCE
+    if encoder is not None:
+        x = shape.rows_to_encode(ROWS, seed=2)
+        mean, std = shape.posterior(encoder, x, y)
+        assert seen_apart(mean)
+        ours = vae.encode(x, CLASSES)
+        assert difference(ours[0], mean) <= TOLERANCE
+        assert difference(ours[1], std) <= TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def sent(stack, bring: Callable[[str], Brought]) -> dict[str, Sent | Exception]:
+    """All shapes on the stack: everything is posted before anything is waited for, equal rows once."""
+    client = Client(url=stack.url, api_key=stack.api_key)
+    datasets: dict[str, Resource] = {}
+    posted: dict[str, Sent | Exception] = {}
+    for name, shape in SHAPES.items():
+        try:
+            model = client.models.add(bring(name).bundle.path)
+            strategy: dict[str, Any] = {"kind": "prior"}
+            if shape.encoder is not None:
+                dataset = _dataset(client, shape, datasets)
+                strategy = {"kind": "posterior", "dataset": dataset.id, "temperature": 1.0}
+            job = client.jobs.create(model, strategy=strategy, rows=ROWS, seed=SEED, include_latents=True, format="npz")
+            posted[name] = Sent(model, job)
+        except Exception as error:
+            posted[name] = error
+    return posted
+
+
+def _dataset(client: Client, shape: Shape, known: dict[str, Resource]) -> Resource:
+    """The shape's rows, uploaded once for all shapes that take them."""
+    rows = uploaded(shape, shape.rows_to_encode(ROWS, seed=3))
+    labels = np.array(shape.classes)[CLASSES] if shape.classes else None
+    key = f"{shape.rows}, {shape.classes}"
+    if key not in known:
+        known[key] = client.datasets.add(rows, labels=labels)
+    return known[key]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_stack_delivers_what_the_modules_do(
+    name: str, sent: dict[str, Sent | Exception], bring: Callable[[str], Brought], tmp_path: Path
+) -> None:
+    """Latents are mean + std * noise of the module's own outputs, and rows what the module decodes them to."""
+    posted = sent[name]
+    if isinstance(posted, Exception):
+        raise posted
+    shape, (encoder, decoder) = SHAPES[name], bring(name).modules
+    assert posted.model.wait().data["manifest"]["engine"] == shape.engine
+    with np.load(next(posted.job.wait().download(tmp_path / "out").glob("data-*.npz"))) as shard:
+        arrays = dict(shard)
+    classes = CLASSES
+    if shape.classes:
+        classes = torch.tensor([shape.classes.index(label) for label in arrays["labels"]])
+        assert encoder is None or torch.equal(classes, CLASSES)
+    noise = normals(SEED, Stream.LATENTS, 0, ROWS, shape.latent_size)
+    y = shape.conditions(classes)
+    expected = noise
+    if encoder is not None:
+        mean, std = shape.posterior(encoder, shape.rows_to_encode(ROWS, seed=3), y)
+        expected = mean.double().numpy() + std.double().numpy() * noise
+    latents = arrays["latents"]
+    assert latents.shape == (ROWS, *shape.latent)
+    assert difference(latents.reshape(ROWS, -1), expected) <= TOLERANCE
+    decoded = shape.decoded(decoder, torch.from_numpy(latents).flatten(1), y)
+    assert seen_apart(decoded)
+    assert max(differences(shape, arrays["rows"], arrays.get("missing"), decoded)) <= TOLERANCE
