@@ -1,26 +1,27 @@
 """Latentmill: a trained VAE in, a synthetic dataset out. `Client` talks to the service, `export_vae` makes a bundle."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentmill.client import Client
     from latentmill.export import export_vae
+    from latentmill.tables.table import table_rows
 
-__all__ = ["Client", "export_vae"]
-TO_COME = frozenset({"export_diffusers", "export_onnx_vae", "export_pythae", "table_rows"})
+__all__ = ["Client", "export_vae", "table_rows"]
+PLACES = {
+    "Client": "latentmill.client",
+    "export_vae": "latentmill.export",
+    "table_rows": "latentmill.tables.table",
+}
+TO_COME = frozenset({"export_diffusers", "export_onnx_vae", "export_pythae"})
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: `export_vae` needs torch, which the plain install does not have."""
-    if name == "Client":
-        from latentmill.client import Client
-
-        return Client
-    if name == "export_vae":
-        from latentmill.export import export_vae
-
-        return export_vae
+    if name in PLACES:
+        return getattr(import_module(PLACES[name]), name)
     if name in TO_COME:
         from latentmill.errors import NotYet
 

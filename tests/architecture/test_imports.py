@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
+    "columns",
     "devices",
     "diagnostics",
     "generation",
@@ -91,7 +92,7 @@ def test_the_front_door_never_imports_the_service() -> None:
 
 
 def test_the_front_door_loads_heavy_libraries_only_inside_functions() -> None:
-    exporting = ("latentmill/export.py", "latentmill/exporting/", "latentmill/demo/")
+    exporting = ("latentmill/export.py", "latentmill/exporting/", "latentmill/demo/", "latentmill/tables/")
     light = [p for p in sources("latentmill/**/*.py") if not str(p.relative_to(ROOT)).startswith(exporting)]
     assert offences(light, ("torch", "workers", "sklearn", "PIL")) == []
     assert offences(light, ("pandas",), inside=False) == []
@@ -114,6 +115,7 @@ def test_pure_folders_know_no_queue_and_no_records(folder: str) -> None:
 @pytest.mark.parametrize(
     ("folder", "upward"),
     [
+        ("columns", ("rows", "shards", "readers", "generation", "models", "posteriors", "sampling", "diagnostics")),
         ("randomness", ("posteriors", "sampling", "generation", "models", "rows", "shards", "readers", "diagnostics")),
         ("posteriors", ("sampling", "generation", "models", "rows", "shards", "readers", "diagnostics")),
         ("sampling", ("generation", "models", "rows", "shards", "readers", "diagnostics")),
@@ -155,6 +157,7 @@ def test_work_and_storage_know_no_noun() -> None:
         ("service.app", ("torch", "workers", "sklearn")),
         ("latentmill.client", ("torch", "sqlalchemy", "celery", "fastapi", "service", "workers", "pandas")),
         ("latentmill.cli", ("torch", "sqlalchemy", "celery", "fastapi", "service", "workers", "pandas")),
+        ("latentmill.tables.table", ("torch", "pandas", "pyarrow", "sqlalchemy", "celery", "fastapi", "service")),
         ("workers.tasks", ("torch", "sklearn")),
     ],
 )
