@@ -12,19 +12,20 @@ DAMAGED = (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, 
 
 
 class DirectoryTooLarge(ValueError):
-    """The zip's directory is larger than 4 MiB."""
+    """The zip's directory is larger than what is read of one."""
 
 
 class BoundedReads(io.BufferedReader):
     """A file that refuses a single read larger than any honest zip needs: the directory is read in one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, directory_bytes: int = DIRECTORY_BYTES) -> None:
         super().__init__(io.FileIO(path))  # closed with this
+        self._most = directory_bytes
 
     def read(self, size: int | None = -1, /) -> bytes:
-        content = super().read(DIRECTORY_BYTES + 1 if size is None or size < 0 else min(size, DIRECTORY_BYTES + 1))
-        if len(content) > DIRECTORY_BYTES:
-            raise DirectoryTooLarge("the directory is larger than 4 MiB")
+        content = super().read(self._most + 1 if size is None or size < 0 else min(size, self._most + 1))
+        if len(content) > self._most:
+            raise DirectoryTooLarge(f"the directory is larger than {self._most:,} bytes")
         return content
 
 

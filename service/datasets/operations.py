@@ -18,6 +18,7 @@ from service.work import Claim
 
 SETTLED = frozenset({"ready", "rejected"})
 DatasetKind = Literal["rows", "latents"]
+Layout = Literal["HWC"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ def classes_of(row: DatasetRow) -> list[str] | None:
     return [name for name, _ in row.label_counts] if row.label_counts is not None else None
 
 
+def layout_of(row: DatasetRow) -> Layout | None:
+    """Where the channel axis of the dataset's images stands, where it is known."""
+    return "HWC" if row.layout == "HWC" else None
+
+
 def reading_of(session: Session, claim: Claim) -> DatasetReading:
     """What the claim is for."""
     row = _locked(session, claim)
@@ -127,6 +133,8 @@ def commit_reading(
     labels: dict[str, int] | None,
     digest: str,
     columns: list[Any] | None,
+    layout: Layout | None,
+    warnings: list[str],
     rows_key: str,
     labels_key: str | None,
     stored_bytes: int,
@@ -136,6 +144,7 @@ def commit_reading(
     work.finish(session, claim)
     row.state, row.finished_at = "ready", database_now(session)
     row.rows, row.row_shape, row.dtype, row.digest, row.columns = rows, list(row_shape), dtype, digest, columns
+    row.layout, row.warnings = layout, warnings
     row.label_counts = [[name, count] for name, count in labels.items()] if labels is not None else None
     row.rows_key, row.labels_key, row.stored_bytes = rows_key, labels_key, stored_bytes
     return _drop_files(row, uploads_only=True)

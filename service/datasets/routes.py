@@ -81,6 +81,7 @@ class Dataset(Resource):
     row_shape: list[int] | None
     dtype: str | None
     columns: list[Any] | None
+    layout: operations.Layout | None  # where the channel axis of images stands, where the file said it
     labels: dict[str, int] | None
     digest: str | None
 
@@ -98,6 +99,7 @@ def dataset_of(session: Session, row: DatasetRow) -> Dataset:
         row_shape=row.row_shape,
         dtype=row.dtype,
         columns=row.columns,
+        layout=operations.layout_of(row),
         labels=dict(row.label_counts) if row.label_counts is not None else None,
         digest=row.digest,
     )

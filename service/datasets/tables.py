@@ -29,6 +29,7 @@ class DatasetRow(ExpiringColumns, ResourceColumns, Base):
     row_shape: Mapped[list[Any] | None]
     dtype: Mapped[str | None] = mapped_column(String(32))
     columns: Mapped[list[Any] | None]
+    layout: Mapped[str | None] = mapped_column(String(8))  # HWC: the channel axis of images comes last; null: unknown
     label_counts: Mapped[list[Any] | None]  # [class, rows] in the order of the classes' numbers
     rows_key: Mapped[str | None] = mapped_column(String(255))
     labels_key: Mapped[str | None] = mapped_column(String(255))

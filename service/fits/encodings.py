@@ -36,6 +36,7 @@ class EncodingWork:
     dataset_id: str
     dataset_kind: Literal["rows", "latents"]
     rows_key: str
+    layout: datasets.Layout | None
     rows: int
     labels_key: str | None
     label_classes: list[str] | None
@@ -130,6 +131,7 @@ def encoding_work_of(session: Session, claim: Claim) -> EncodingWork:
         dataset_id=dataset.id,
         dataset_kind="latents" if dataset.kind == "latents" else "rows",
         rows_key=dataset.rows_key,
+        layout=datasets.layout_of(dataset),
         rows=dataset.rows or 0,
         labels_key=dataset.labels_key,
         label_classes=datasets.classes_of(dataset),

@@ -29,6 +29,7 @@ class EncodedDataset:
     kind: Literal["rows", "latents"]
     rows: int
     rows_key: str
+    layout: datasets.Layout | None
     labels_key: str | None
     label_classes: list[str] | None
     encoding_id: str
@@ -114,6 +115,7 @@ def _encoded(session: Session, model: ModelRow, dataset_id: str) -> EncodedDatas
         kind="latents" if dataset.kind == "latents" else "rows",
         rows=dataset.rows or 0,
         rows_key=dataset.rows_key,
+        layout=datasets.layout_of(dataset),
         labels_key=dataset.labels_key,
         label_classes=datasets.classes_of(dataset),
         encoding_id=encoding.id,

@@ -101,7 +101,7 @@ class Worker:
             self.storage.put_bytes(key, b"rows")
             uploads = datasets.commit_reading(
                 session, taken, rows=rows, row_shape=shape, dtype="uint8", labels=labels, digest="d" * 64,
-                columns=None, rows_key=key, labels_key=None, stored_bytes=4,
+                columns=None, layout=None, warnings=[], rows_key=key, labels_key=None, stored_bytes=4,
             )  # fmt: skip
             self.outcomes.delete_files(session, uploads)
             self.outcomes.settled(session, "dataset", taken.subject_id)

@@ -14,8 +14,9 @@ from latentmill.errors import InvalidDataset, LimitExceeded
 from latentmill.specs import digest_of
 from workers.disk import disk_errors
 from workers.readers.csv_text import csv_labels, open_csv
-from workers.readers.formats import format_of
+from workers.readers.formats import format_of, spoken
 from workers.readers.idx import idx_labels, open_idx
+from workers.readers.images import open_images
 from workers.readers.labels import LabelFile
 from workers.readers.npy import npy_labels, open_npy
 from workers.readers.npz import npz_labels, open_latents, open_npz
@@ -32,6 +33,7 @@ class DatasetContent:
 
     rows_path: .npy (rows, *row_shape), uint8 or float32; of a dataset of latents (rows, 2, *row_shape), means and
     stds. labels_path: .npy (rows,) int32, class numbers. `digest` is that of the content, whatever the file was.
+    `layout` says where the channel axis of images stands, where the file said it.
     """
 
     rows: int
@@ -40,6 +42,8 @@ class DatasetContent:
     labels: dict[str, int] | None
     digest: str
     columns: list[str] | None
+    layout: Literal["HWC"] | None
+    warnings: list[str]
     rows_path: Path
     labels_path: Path | None
 
@@ -60,7 +64,7 @@ def read_dataset(
     if labels_path is not None and label_column is not None:
         raise InvalidDataset("Labels come from a file or from label_column; this upload names both")
     with disk_errors("a dataset was read"), ExitStack() as files:
-        source = _open(path, filename, kind, label_column, limits, out_dir)
+        source = _open(path, filename, kind, label_column, limits, out_dir, labels_beside=labels_path is not None)
         check_kept(source.rows or 0, source, limits)
         rows_file = files.enter_context(ArrayFile(out_dir / "rows.npy", kept_dtype(source.dtype), source.row_shape))
         has_labels = source.has_labels or labels_path is not None
@@ -74,10 +78,21 @@ def read_dataset(
         return _finished(source, rows_file, label_file, kind)
 
 
-def _open(path: Path, filename: str, kind: str, label_column: str | None, limits: ReadLimits, out_dir: Path) -> Source:
+def _open(
+    path: Path,
+    filename: str,
+    kind: str,
+    label_column: str | None,
+    limits: ReadLimits,
+    out_dir: Path,
+    *,
+    labels_beside: bool,
+) -> Source:
     found = format_of(path, filename)
     if kind == "latents" and found != "npz":
-        raise InvalidDataset(f"A dataset of latents is an npz with the arrays mean and std; {filename!r} is {found}")
+        raise InvalidDataset(
+            f"A dataset of latents is an npz with the arrays mean and std; {filename!r} is {spoken(found)}"
+        )
     if label_column is not None and found in ("npy", "idx", "idx.gz"):
         raise InvalidDataset(f"{found} has no columns for label_column to name; upload labels as a file of their own")
     match found:
@@ -92,6 +107,8 @@ def _open(path: Path, filename: str, kind: str, label_column: str | None, limits
             return open_csv(path, limits, label_column=label_column)
         case "idx" | "idx.gz":
             return open_idx(path, limits, compressed=found == "idx.gz")
+        case "images":
+            return open_images(path, limits, label_column=label_column, labels_beside=labels_beside)
 
 
 def _labels_of(path: Path, filename: str, rows: int, limits: ReadLimits) -> Iterator[NDArray[Any]]:
@@ -108,6 +125,8 @@ def _labels_of(path: Path, filename: str, rows: int, limits: ReadLimits) -> Iter
             return idx_labels(path, compressed=True)
         case "parquet":
             raise InvalidDataset("Labels in parquet stand beside the rows, in the column label_column")
+        case "images":
+            raise InvalidDataset("Labels are no images; upload them as npy, npz, csv or idx, one a row")
 
 
 def _checked(source: Source, limits: ReadLimits, *, is_latents: bool) -> Iterator[Block]:
@@ -146,6 +165,8 @@ def _finished(source: Source, rows_file: ArrayFile, label_file: LabelFile | None
     dtype = str(kept_dtype(source.dtype))
     described: dict[str, Any] = {"kind": kind, "rows": rows_file.rows, "row_shape": row_shape, "dtype": dtype}
     described["values"] = rows_file.finish()
+    if source.layout is not None:
+        described["layout"] = source.layout
     counts = None
     if label_file is not None:
         if label_file.rows != rows_file.rows:
@@ -160,6 +181,8 @@ def _finished(source: Source, rows_file: ArrayFile, label_file: LabelFile | None
         labels=counts,
         digest=digest_of(described),
         columns=None if source.columns is None else list(source.columns),
+        layout=source.layout,
+        warnings=list(source.warnings),
         rows_path=rows_file.path,
         labels_path=None if label_file is None else label_file.path,
     )

@@ -38,17 +38,17 @@ class Header:
 
 def read_header(file: IO[bytes], what: str) -> Header:
     """The header at the start of `file`."""
-    start = bytes(_read(file, 8))
+    start = bytes(read_bytes(file, 8))
     version = tuple(start[6:])
     if len(start) < 8 or not start.startswith(np.lib.format.MAGIC_PREFIX):
         raise InvalidDataset(f"{what} has no valid .npy header")
     if version not in _LENGTH_BYTES:
         raise InvalidDataset(f"{what} has the .npy version {version}; numpy.save writes 1.0 or 2.0")
-    packed = bytes(_read(file, _LENGTH_BYTES[version]))
+    packed = bytes(read_bytes(file, _LENGTH_BYTES[version]))
     length = int.from_bytes(packed, "little")
     if length > MAX_HEADER_BYTES:
         raise InvalidDataset(f"{what} has a .npy header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are read")
-    text = bytes(_read(file, length))
+    text = bytes(read_bytes(file, length))
     shape, fortran_order, dtype = _parsed(packed + text, version, what)
     return Header(shape, dtype, fortran_order, len(start) + len(packed) + length)
 
@@ -106,7 +106,7 @@ def stream_blocks(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any],
     row_bytes = prod(shape[1:]) * dtype.itemsize
     for first in range(0, shape[0], step):
         rows = min(step, shape[0] - first)
-        data = _read(file, rows * row_bytes)
+        data = read_bytes(file, rows * row_bytes)
         if len(data) < rows * row_bytes:
             check_length(first * row_bytes + len(data), shape[0] * row_bytes, what)
         yield np.frombuffer(data, dtype).reshape(rows, *shape[1:])
@@ -145,7 +145,7 @@ def check_no_pickle(dtype: np.dtype[Any], what: str) -> None:
         raise InvalidDataset(f"{what} holds Python objects (a pickle), which are never loaded; save plain values")
 
 
-def _read(file: IO[bytes], size: int) -> bytearray:
+def read_bytes(file: IO[bytes], size: int) -> bytearray:
     """`size` bytes, fewer only at the end of the file."""
     data = bytearray(size)
     view, filled = memoryview(data), 0

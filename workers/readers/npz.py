@@ -1,9 +1,7 @@
 """npz: a zip of .npy arrays. Members are inflated block by block, against the size that their own headers promise."""
 
 import shutil
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -11,7 +9,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmill.errors import InvalidDataset, LimitExceeded, NotYet
+from latentmill.errors import InvalidDataset
+from latentmill.specs.pictures import PICTURES
+from workers.readers.archive import check_member, opened_archive
 from workers.readers.npy import (
     Header,
     check_label_type,
@@ -22,11 +22,9 @@ from workers.readers.npy import (
     stream_blocks,
 )
 from workers.readers.source import Block, ReadLimits, Source, check_rows, check_size
-from workers.zips import DAMAGED, BoundedReads, DirectoryTooLarge, is_of_the_file
 
 ROWS, LABELS = "rows", "labels"
-MAX_MEMBERS = 1000
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+WRITERS = "numpy.savez stores, numpy.savez_compressed deflates"
 
 
 def open_npz(path: Path, limits: ReadLimits, *, label_column: str | None, scratch_dir: Path) -> Source:
@@ -90,20 +88,17 @@ def npz_labels(path: Path, limits: ReadLimits) -> Iterator[NDArray[Any]]:
 
 def read_headers(path: Path) -> dict[str, Header]:
     """The arrays of the archive and what their headers say; only .npy members count."""
-    with _opened(path) as archive:
-        members = archive.infolist()
-        if len(members) > MAX_MEMBERS:
-            raise LimitExceeded(f"The archive has {len(members):,} members; at most {MAX_MEMBERS:,} are read")
-        names = [member.filename for member in members if member.filename.endswith(".npy")]
-        if not names and any(member.filename.lower().endswith(PICTURES) for member in members):
-            raise NotYet("Images in a zip are not read yet; save them as one array with numpy.savez")
+    with opened_archive(path) as archive:
+        names = [member.filename for member in archive.infolist() if member.filename.endswith(".npy")]
         if not names:
-            raise InvalidDataset("The archive holds no .npy array; numpy.savez writes one that does")
+            raise InvalidDataset(
+                f"The archive holds no .npy array, as numpy.savez writes it, and no image ({PICTURES})"
+            )
         if len(set(names)) < len(names):
             raise InvalidDataset("The archive holds two arrays of the same name")
         headers = {}
         for name in names:
-            _check_member(archive.getinfo(name))
+            check_member(archive.getinfo(name), WRITERS)
             with archive.open(name) as member:
                 header = read_header(member, f"The array {name.removesuffix('.npy')!r}")
             if not header.dtype.hasobject:
@@ -111,16 +106,6 @@ def read_headers(path: Path) -> dict[str, Header]:
                 check_length(given, header.array_bytes, f"The array {name.removesuffix('.npy')!r}")
             headers[name.removesuffix(".npy")] = header
         return headers
-
-
-def _check_member(member: zipfile.ZipInfo) -> None:
-    if member.flag_bits & 0x1:
-        raise InvalidDataset(f"{member.filename!r} in the archive is encrypted; upload it without a password")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InvalidDataset(
-            f"{member.filename!r} uses compression method {member.compress_type}; numpy.savez stores, "
-            "numpy.savez_compressed deflates"
-        )
 
 
 def _label_member(headers: dict[str, Header], label_column: str | None) -> str | None:
@@ -170,7 +155,7 @@ class _Portions:
 
 
 def _array_blocks(path: Path, name: str, header: Header, scratch_dir: Path) -> Iterator[NDArray[Any]]:
-    with _opened(path) as archive, archive.open(f"{name}.npy") as member:
+    with opened_archive(path) as archive, archive.open(f"{name}.npy") as member:
         if header.fortran_order and len(header.shape) > 1:
             with TemporaryDirectory(dir=scratch_dir) as scratch:
                 yield from _fortran_blocks(member, Path(scratch) / "array.npy", header)
@@ -186,16 +171,3 @@ def _fortran_blocks(member: IO[bytes], scratch: Path, header: Header) -> Iterato
     check_length(scratch.stat().st_size - header.size_bytes, header.array_bytes, "The array")
     for block in npy_blocks(scratch, header):
         yield block.rows
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with BoundedReads(path) as file, zipfile.ZipFile(file) as archive:
-            yield archive
-    except DirectoryTooLarge as error:
-        raise LimitExceeded("The archive's directory is larger than 4 MiB; at most 1,000 members are read") from error
-    except DAMAGED as error:
-        if not is_of_the_file(error):
-            raise
-        raise InvalidDataset(f"The archive is damaged: {error}") from error

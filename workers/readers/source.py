@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file: the shape of a row, how many rows its header promises (if it does), and the blocks."""
+    """An open file: the shape of a row, how many rows its header promises (if it does), and the blocks.
+
+    `layout` says where the channel axis of images stands, where the file says it; `warnings` are for who uploaded it.
+    """
 
     row_shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -42,6 +45,8 @@ class Source:
     rows: int | None = None
     columns: tuple[str, ...] | None = None
     has_labels: bool = False
+    layout: Literal["HWC"] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def check_size(shape: tuple[int, ...], itemsize: int, limits: ReadLimits, what: str = "The array") -> None:

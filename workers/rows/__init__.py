@@ -2,6 +2,7 @@
 
 from workers.rows.codec import codec
 from workers.rows.fields import Field, RowBatch
+from workers.rows.layout import laid_out
 from workers.rows.row_codec import RowCodec
 
-__all__ = ["Field", "RowBatch", "RowCodec", "codec"]
+__all__ = ["Field", "RowBatch", "RowCodec", "codec", "laid_out"]

@@ -40,9 +40,10 @@ class RowCodec(ABC):
 
 
 def fitted(rows: NDArray[Any], shape: tuple[int, ...], *, also: tuple[tuple[int, ...], ...] = ()) -> NDArray[Any]:
-    """`rows` as (n, *shape), from that shape, from one of `also` or from flat rows of as many values."""
+    """`rows` as (n, *shape) in C order, from that shape, from one of `also` or from flat rows of as many values."""
     if rows.shape[1:] in (shape, *also, (prod(shape),)):
-        return rows.reshape(len(rows), *shape)
+        # Other strides would reach the encoder, which then computes in another order, with other bits.
+        return np.ascontiguousarray(rows.reshape(len(rows), *shape))
     raise ModelMismatch(
         f"The dataset's rows have the shape {_text(rows.shape[1:])}, the model's rows have {_text(shape)}"
         f"{_hint(rows.shape[1:], shape)}"

@@ -41,6 +41,8 @@ def _read(request: ReadRequest) -> ReadDataset:
         labels=content.labels,
         digest=content.digest,
         columns=content.columns,
+        layout=content.layout,
+        warnings=content.warnings,
         stacked=request.dataset_kind == "latents",
     )
 

@@ -12,6 +12,7 @@ from workers.sandbox.bounds import SandboxBounds
 MAX_WARNINGS = 100
 
 Count = Annotated[int, Field(ge=0)]
+Warnings = Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=MAX_WARNINGS)]
 
 
 class Line(BaseModel):
@@ -74,7 +75,7 @@ class InspectedBundle(Line):
     kind: Literal["inspected"] = "inspected"
     manifest: VaeManifest
     measured: MeasuredExecution | None  # on the CPU; none where not even 64 rows fit into the bound on memory
-    warnings: Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=MAX_WARNINGS)]
+    warnings: Warnings
 
 
 class ReadDataset(Line):
@@ -87,6 +88,8 @@ class ReadDataset(Line):
     labels: dict[str, Count] | None
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     columns: list[str] | None
+    layout: Literal["HWC"] | None  # where the channel axis of images stands, where the file says it
+    warnings: Warnings
     stacked: bool  # means and stds of latents, one beside the other
 
 

@@ -81,6 +81,8 @@ def read_upload(shop: Workshop, claim: Claim, check: Check) -> None:
             labels=content.labels,
             digest=content.digest,
             columns=content.columns,
+            layout=content.layout,
+            warnings=content.warnings,
             rows_key=rows.key,
             labels_key=labels.key if labels else None,
             stored_bytes=sum(file.size_bytes for file in stored),

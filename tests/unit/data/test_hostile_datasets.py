@@ -133,7 +133,7 @@ IDX = idx((10, 2, 2), bytes(40))
         ),
         (zipped({"rows.npy": b"nonsense"}), "a.npz", "no valid .npy header"),
         (zipped({"readme.txt": b"hello"}), "a.zip", "no .npy array"),
-        (zipped({"1.png": b"x"}), "a.zip", "Images in a zip are not read yet"),
+        (zipped({"1.png": b"x"}), "a.zip", "'1.png' is no picture that is read"),
         # csv
         (b"a,b\n", "a.csv", "no rows"),
         (b"\n", "a.csv", "empty line"),

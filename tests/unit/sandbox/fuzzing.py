@@ -84,7 +84,7 @@ def attempts(reader: str) -> Callable[[Generator, Path], str]:
             (scratch / "labels").write_bytes(labels)
             choices |= {"labels_path": scratch / "labels", "labels_filename": labels_name}
         elif random.random() < 0.15:
-            choices["label_column"] = pick(random, ("a", "labels", "x", "c0", "0", "\0"))
+            choices["label_column"] = pick(random, ("a", "labels", "x", "c0", "0", "\0", "folder"))
         out_dir = scratch / "out"
         out_dir.mkdir()
         outcome = _outcome(lambda: read_dataset(scratch / "upload", name, out_dir=out_dir, limits=limits, **choices))

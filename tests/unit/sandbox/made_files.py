@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.random import Generator
+from PIL import Image
 
 from tests.unit.sandbox.mutations import JSON_VALUES, NUMBERS, mutated, pick, spoilt
 
@@ -30,6 +31,12 @@ PLAIN = (pa.int8(), pa.int64(), pa.float32(), pa.float64(), pa.bool_())
 SIZES = (0, 1, 2, 3, 7, 100, -1, 2**24, 2**31, 2**40, 2**62, 2**63, True, 1.5, "3", None)
 NAMES = ("rows.npy", "labels.npy", "x.npy", "mean.npy", "std.npy", "../rows.npy", "/rows.npy", "rows", "a/rows.npy",
          ".npy", "rows.npy/", "r\u00f6ws.npy", "rows.npy ", "a.png")  # fmt: skip
+IMAGE_MODES = (
+    ("1", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGB", "PNG"), ("RGBA", "PNG"), ("I;16", "PNG"),
+    ("L", "JPEG"), ("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGB", "WEBP"), ("RGBA", "WEBP"), ("L", "BMP"), ("RGB", "BMP"),
+    ("P", "BMP"), ("P", "GIF"), ("L", "GIF"),
+)  # fmt: skip
+IMAGE_FOLDERS = ("", "a/", "b/", "a/b/", "../", "__MACOSX/", "\u00e9/", "x" * 200 + "/")
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 Made = tuple[bytes, str]  # a file and its name
@@ -124,7 +131,48 @@ def idx(random: Generator) -> Made:
     return (zipped + zipped if random.random() < 0.1 else zipped), "a.idx.gz"
 
 
-MAKERS: dict[str, Callable[[Generator], Made]] = {"npy": npy, "npz": npz, "parquet": parquet, "csv": csv, "idx": idx}
+def images(random: Generator) -> Made:
+    """A zip of pictures in folders, honest ones for the most part, some of them spoilt."""
+    buffer = io.BytesIO()
+    honest, mode = random.random() < 0.5, pick(random, IMAGE_MODES)
+    size = (int(random.integers(1, 9)), int(random.integers(1, 9)))
+    with zipfile.ZipFile(buffer, "w", allowZip64=True) as archive:
+        for number in range(int(random.integers(1, 5))):
+            one = mode if honest else pick(random, IMAGE_MODES)
+            content = _picture(random, one, size if honest or random.random() < 0.7 else (3, 3))
+            if not honest and random.random() < 0.6:
+                content = mutated(random, content, _picture(random, pick(random, IMAGE_MODES), size))
+            folder, ending = pick(random, IMAGE_FOLDERS), pick(random, (".png", ".jpg", ".GIF", ".webp", ".bmp"))
+            name = zipfile.ZipInfo(
+                f"{folder}{number}{ending}" if honest else pick(random, (f"{folder}{ending}", *NAMES))
+            )
+            name.compress_type = pick(random, METHODS[:2] if honest else METHODS)
+            _put(archive, name, content)
+    data = bytearray(buffer.getvalue())
+    if not honest and random.random() < 0.2:
+        _lie_in_directory(random, data)
+    return bytes(data), "a.zip"
+
+
+def _picture(random: Generator, mode: tuple[str, str], size: tuple[int, int]) -> bytes:
+    kind, format = mode
+    pixels = random.integers(0, 256, (*size, 4), dtype=np.uint8)
+    image = (
+        Image.fromarray(pixels).convert("RGB").convert(kind) if kind == "P" else Image.fromarray(pixels).convert(kind)
+    )
+    choices: dict[str, Any] = {}
+    if random.random() < 0.1:
+        choices["exif"] = random.bytes(40) if format == "WEBP" else b"Exif\0\0" + random.bytes(40)
+    if format in ("PNG", "WEBP", "GIF") and random.random() < 0.1:
+        choices |= {"save_all": True, "append_images": [image] * int(random.integers(0, 3))}
+    buffer = io.BytesIO()
+    image.save(buffer, format, **choices)
+    return buffer.getvalue()
+
+
+MAKERS: dict[str, Callable[[Generator], Made]] = {
+    "npy": npy, "npz": npz, "parquet": parquet, "csv": csv, "idx": idx, "images": images,
+}  # fmt: skip
 
 
 def hostile(random: Generator, reader: str) -> Made:

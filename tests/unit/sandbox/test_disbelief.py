@@ -32,7 +32,7 @@ while True:
     control.sendall(b'{"status": 0}\\n')
 """
 ROWS = {"kind": "read", "rows": 4, "row_shape": [3], "dtype": "float32", "labels": None, "digest": "0" * 64,
-        "columns": None, "stacked": False}  # fmt: skip
+        "columns": None, "layout": None, "warnings": [], "stacked": False}  # fmt: skip
 
 
 def saying(answer: object) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import latentmill
 from latentmill.errors import InvalidBundle, InvalidDataset, OutOfMemory, Unavailable
@@ -54,6 +56,22 @@ def test_a_dataset_is_read_into_the_folder(sandbox, reading, folder) -> None:
     assert (content.rows, content.row_shape, content.dtype) == (4, (3,), "float32")
     np.testing.assert_array_equal(np.load(folder / "rows.npy"), rows)
     assert children() == []
+
+
+def test_pictures_of_every_format_are_read_within_the_walls(sandbox, reading, folder) -> None:
+    buffer, pixels = io.BytesIO(), np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for format in ("PNG", "JPEG", "WEBP", "BMP", "GIF"):
+            with archive.open(f"{format}/1.png", "w") as member:
+                Image.fromarray(pixels).save(member, format, **({"lossless": True} if format == "WEBP" else {}))
+        archive.writestr("__MACOSX/x", b"")
+    content = sandbox.read(reading(buffer.getvalue(), "a.zip"), check=nothing)
+    assert (content.rows, content.row_shape, content.layout) == (5, (4, 4, 3), "HWC")
+    assert content.warnings == ["Files beside the images that were left out: 1, such as '__MACOSX/x'."]
+    assert list(content.labels) == ["BMP", "GIF", "JPEG", "PNG", "WEBP"]
+    rows = np.load(folder / "rows.npy")
+    assert all(np.array_equal(rows[i], pixels) for i in (0, 1, 3, 4))
+    assert np.abs(rows[2].astype(int) - pixels).max() < 30
 
 
 def test_a_bundle_is_inspected_within_its_bound_on_memory(sandbox, inspecting) -> None:
