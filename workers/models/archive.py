@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import IO
 
 from latentmill.errors import DataError, InvalidBundle
+from workers.models.foreign import CONVERTER, EXPORTER, HEAD_BYTES, Foreign, foreign_archive, foreign_file
 from workers.models.limits import MEBIBYTE, BundleLimits
 from workers.zips import DAMAGED, BoundedReads, DirectoryTooLarge, is_of_the_file
 
 MANIFEST, WEIGHTS, PRIOR = "vae.json", "weights.safetensors", "prior.safetensors"
 GRAPHS = {"decoder": "decoder.onnx", "encoder": "encoder.onnx"}
-EXPORTER = "make a bundle from your modules with latentmill.export_vae (see `latentmill export --help`)"
 
 _HOLDS = (
     f"a bundle holds {MANIFEST}, {WEIGHTS} or graphs ({', '.join(GRAPHS.values())}), and for a learned prior {PRIOR}"
@@ -23,13 +23,6 @@ _HOLDS = (
 _PIECE_BYTES = MEBIBYTE
 _MEMBERS_AT_MOST = 16
 _RATIO_COUNTS_FROM_BYTES = MEBIBYTE  # a small file of zeros compresses well and harms nobody
-_PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".npy")
-_FOREIGN = (
-    (b"\x80", "a Python pickle, which can run code when it is opened"),
-    (b"\x89HDF", "an HDF5 file (Keras)"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"PK", "a zip file"),
-)
 
 
 def read_members(path: Path, limits: BundleLimits, sha256: str | None = None) -> dict[str, bytearray]:
@@ -52,11 +45,6 @@ def _check_hash(file: io.BufferedReader, sha256: str) -> None:
     file.seek(0)
 
 
-def what_it_is(head: bytes) -> str | None:
-    """What a file that begins with `head` is, where that helps its owner; None if it is nothing we know."""
-    return next((text for magic, text in _FOREIGN if head.startswith(magic)), None)
-
-
 @contextmanager
 def _zip_faults(path: Path) -> Iterator[None]:
     try:
@@ -67,11 +55,11 @@ def _zip_faults(path: Path) -> Iterator[None]:
         if not is_of_the_file(error):
             raise
         with path.open("rb") as file:
-            head = file.read(8)
+            head = file.read(HEAD_BYTES)
         if head.startswith(b"PK"):
             raise InvalidBundle(f"The bundle is a damaged zip file ({error}); export it or upload it again.") from error
-        found = what_it_is(head) or f"no zip file ({error})"
-        raise InvalidBundle(f"The file is {found}, not a bundle; {EXPORTER}.") from error
+        found = foreign_file(head) or Foreign("no zip file", EXPORTER)
+        raise InvalidBundle(str(found)) from error
 
 
 def _bounds(limits: BundleLimits) -> dict[str, int]:
@@ -97,7 +85,7 @@ def _check_parts(names: list[str]) -> None:
     """The manifest, and weights or graphs: which of the two is right, the manifest says."""
     graphs = [name for name in names if name in GRAPHS.values()]
     if MANIFEST not in names:
-        raise InvalidBundle(f"The bundle has no {MANIFEST}; {EXPORTER}.")
+        raise InvalidBundle(f"The bundle has no {MANIFEST}; {CONVERTER if graphs else EXPORTER}.")
     if not graphs and WEIGHTS not in names:
         raise InvalidBundle(f"The bundle has no {WEIGHTS}, and no {GRAPHS['decoder']}; {EXPORTER}.")
     if graphs and WEIGHTS in names:
@@ -112,17 +100,9 @@ def _check_parts(names: list[str]) -> None:
 
 
 def _refuse_foreign_archive(names: list[str]) -> None:
-    """Checkpoints that torch saved are zips too: say which, and what to do instead."""
-    last = {name.rsplit("/", 1)[-1] for name in names}
-    if "constants.pkl" in last or any("/code/" in name for name in names):
-        raise InvalidBundle(f"The file is a TorchScript archive, which carries code; {EXPORTER}.")
-    if "archive_format" in last or any(name.endswith(".pt2") for name in last):
-        raise InvalidBundle(f"The file is a .pt2 archive of torch.export, which can carry pickles; {EXPORTER}.")
-    if pickles := sorted(name for name in names if name.lower().endswith(_PICKLES)):
-        raise InvalidBundle(
-            f"The zip holds {pickles[0]!r}: pickles and checkpoints can run code when they are opened, "
-            f"so none is accepted; {EXPORTER}."
-        )
+    """Checkpoints are zips too: say whose it is, and what to do instead."""
+    if (text := foreign_archive(names)) is not None:
+        raise InvalidBundle(text)
 
 
 def _check_member(member: zipfile.ZipInfo, limits: BundleLimits) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from latentmill.errors import InvalidBundle
-from workers.models.archive import EXPORTER, what_it_is
+from workers.models.foreign import EXPORTER, HEAD_BYTES, foreign_file
 from workers.models.limits import BundleLimits
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
@@ -53,10 +53,11 @@ def _read_header(
     content: bytearray, file: str, dtypes: tuple[str, ...], limits: BundleLimits
 ) -> tuple[list[_Entry], int]:
     """Entries by offset and where the data begin: 8 bytes of length, the JSON header, then the data without a gap."""
-    found = what_it_is(bytes(content[:8]))
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > limits.header_bytes or 8 + length > len(content):
-        raise InvalidBundle(f"{file} is {found or 'not a safetensors file'}; {EXPORTER}.")
+        found = foreign_file(bytes(content[:HEAD_BYTES]))
+        what, way_out = (found.what, found.way_out) if found else ("not a safetensors file, or cut short", EXPORTER)
+        raise InvalidBundle(f"{file} is {what}; {way_out}.")
     header = _parse_json(bytes(content[8 : 8 + length]), file)
     header.pop("__metadata__", None)
     if not 1 <= len(header) <= limits.tensors:
