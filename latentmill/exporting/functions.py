@@ -47,6 +47,10 @@ TWINS: dict[str, Twin] = {
     "hardsigmoid": Twin("Hardsigmoid"),
     "hardswish": Twin("Hardswish"),
     "exp": Twin("Exp"),
+    "log": Twin("Log"),
+    "sqrt": Twin("Sqrt"),
+    "sin": Twin("Sin"),
+    "cos": Twin("Cos"),
     "abs": Twin("Abs"),
     "absolute": Twin("Abs"),
     "pixel_shuffle": Twin("PixelShuffle", "input upscale_factor", {"upscale_factor": None}),
@@ -80,8 +84,4 @@ for _axes in ("1d", "2d"):
     TWINS[f"adaptive_max_pool{_axes}"] = Twin(f"AdaptiveMaxPool{_axes}", "input output_size", {"output_size": None})
 
 RENAMED = {"num_classes": "classes", "min": "minimum", "max": "maximum"}
-ARITHMETIC = {
-    "add": "Add", "sub": "Subtract", "subtract": "Subtract", "mul": "Multiply", "multiply": "Multiply",
-    "truediv": "Divide", "div": "Divide", "divide": "Divide", "true_divide": "Divide",
-}  # fmt: skip
 RANDOM = {"randn", "randn_like", "rand", "rand_like", "normal", "normal_", "bernoulli", "rsample", "sample"}

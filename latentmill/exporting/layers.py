@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from latentmill.exporting.refusal import refusal
-from workers.models.architectures.sequential.layers import LAYERS
+from latentmill.exporting.tracing import torch_class
+from workers.models.architectures.sequential.architecture import ALLOWED
+from workers.models.architectures.sequential.layers import ACTIVATIONS, LAYERS
+from workers.models.architectures.sequential.structure import FUNCTIONS
 
 SHAPING = {"Flatten", "Unflatten"}  # understood by the shapes that they give
 PASSING = {"Identity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"}
@@ -20,9 +23,9 @@ _WAY_OUT = "A bundle may have these layers: {}."
 
 def layer_of(module: nn.Module, path: str, part: str, line: str | None) -> tuple[str, dict[str, Any]]:
     """The step's layer and its numbers. Raises InvalidBundle for a layer that is not on the list."""
-    kind = type(module).__name__
+    kind = torch_class(module).__name__
     name = _ALIASES.get(kind, kind)
-    exact = getattr(nn, kind, None) is type(module)
+    exact = getattr(nn, kind, None) is torch_class(module)
     if not exact or (name not in LAYERS and name not in SHAPING | PASSING):
         way_out = _WAY_OUT.format(", ".join(sorted({*LAYERS, *SHAPING})))
         raise refusal(part, f"{path!r} is a {kind}, which no bundle may have", line=line, way_out=way_out)
@@ -32,7 +35,22 @@ def layer_of(module: nn.Module, path: str, part: str, line: str | None) -> tuple
     _check_statistics(module, path, part, line)
     if name in SHAPING | PASSING:
         return name, {}
-    return name, {key: _number(module, key) for key in LAYERS[name].numbers if hasattr(module, key)} | _special(module)
+    return name, numbers_of(module, name) | _special(module)
+
+
+def numbers_of(module: nn.Module, layer: str) -> dict[str, Any]:
+    """The numbers of a step that the module has under the same names."""
+    return {key: _number(module, key) for key in ALLOWED[layer].numbers if hasattr(module, key)}
+
+
+def takes_any_axis(layer: str, numbers: dict[str, Any], axes: int) -> bool:
+    """True where the layer may have its rows anywhere but on its own axes; `axes` counts from the rows to the end."""
+    if layer in ("Linear", "RMSNorm", "LayerNorm"):
+        shape = numbers.get("normalized_shape", (0,))
+        return (1 if isinstance(shape, int) else len(shape)) < axes
+    if layer == "PReLU":
+        return bool(numbers.get("num_parameters", 1) == 1)
+    return layer in {*ACTIVATIONS, *FUNCTIONS, "Embedding", "OneHot", "Clamp"}
 
 
 def _check_statistics(module: nn.Module, path: str, part: str, line: str | None) -> None:
@@ -52,7 +70,7 @@ def _check_statistics(module: nn.Module, path: str, part: str, line: str | None)
 
 def _number(module: nn.Module, key: str) -> Any:
     value = getattr(module, key)
-    return isinstance(value, Tensor) if key == "bias" else value
+    return value is not None and value is not False if key == "bias" else value
 
 
 def _special(module: nn.Module) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Steps:
     given: str
     steps: list[dict[str, Any]] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
+    _owners: dict[int, str] = field(default_factory=dict)  # a module that runs again keeps its weights once
     _ids: set[str] = field(default_factory=lambda: {"x", "y", "z"})
 
     def add(
@@ -36,8 +37,16 @@ class Steps:
         owner: Any = None,
         line: str | None = None,
     ) -> str:
-        """Write down one step and return its id. `owner` has the layer's weights as attributes."""
+        """Write down one step and return its id. `owner` has the layer's weights as attributes.
+
+        A torch module that is an owner for the second time is the same layer, run again.
+        """
         step_id = self._free_id(name)
+        previous = self.steps[-1]["id"] if self.steps else self.given
+        declared: dict[str, Any] = {} if inputs == [previous] else {"inputs": inputs}
+        if isinstance(owner, nn.Module) and id(owner) in self._owners:
+            self.steps.append({"id": step_id, "same_as": self._owners[id(owner)], **declared})
+            return step_id
         checked = self._checked(layer, numbers or {}, line)
         weights = self._weights(layer, checked, owner, line)
         allowed = ALLOWED[layer].numbers
@@ -46,22 +55,22 @@ class Steps:
             for key, value in checked.items()
             if allowed[key].default is REQUIRED or value != allowed[key].check(allowed[key].default)
         }
-        previous = self.steps[-1]["id"] if self.steps else self.given
-        declared = {} if inputs == [previous] else {"inputs": inputs}
         self.steps.append({"id": step_id, "layer": layer, **declared, **said})
+        if weights and isinstance(owner, nn.Module):
+            self._owners[id(owner)] = step_id
         self.weights |= {f"{step_id}.{key}": tensor for key, tensor in weights.items()}
         return step_id
 
     def network(self, outputs: list[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The network as JSON and its weights, without the steps that no output needs."""
-        needed = set(outputs)
+        needed = {name.partition(".")[0] for name in outputs}
         kept: list[dict[str, Any]] = []
         for index in range(len(self.steps) - 1, -1, -1):
             step = self.steps[index]
             before = self.steps[index - 1]["id"] if index else self.given
             inputs = step.get("inputs", [before])
             if step["id"] in needed:
-                needed |= set(inputs)
+                needed |= {name.partition(".")[0] for name in inputs} | {step.get("same_as", "")}
                 kept.insert(0, {**step, "inputs": inputs})
         previous = self.given
         for step in kept:

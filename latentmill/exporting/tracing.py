@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from latentmill.exporting.refusal import refusal, user_line
 
@@ -83,7 +84,7 @@ class ValueTracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """torch.nn's own layers are steps; containers and the user's classes are looked into."""
         container = isinstance(m, nn.Sequential | nn.ModuleList | nn.ModuleDict)
-        return type(m).__module__.startswith("torch.nn.modules") and not container
+        return torch_class(m).__module__.startswith("torch.nn.modules") and not container
 
     # torch.fx patches calls and attributes of every module while it traces: an operation that runs must not see that.
 
@@ -117,7 +118,7 @@ class ValueTracer(fx.Tracer):
         value = self.values[proxy.node]
         if isinstance(value, Tensor):
             return Traced(proxy.node, self, value)
-        if isinstance(value, tuple | list) and all(isinstance(item, Tensor) for item in value):
+        if _is_tensors(value):  # of an LSTM: the sequence, and its two states
             return tuple(self.create_proxy("call_function", _item, (proxy, index), {}) for index in range(len(value)))
         module = self._modules.get(str(target)) if kind == "call_module" else None
         what = f"{target.removeprefix('module.')!r}, a {type(module).__name__}," if module else node_name(proxy.node)
@@ -152,6 +153,10 @@ def _item(values: Any, index: int) -> Any:
     return values[index]
 
 
+def _is_tensors(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(item, Tensor) or _is_tensors(item) for item in value)
+
+
 ITEM = _item
 
 
@@ -183,6 +188,11 @@ def trace(module: nn.Module, inputs: dict[str, Tensor], part: str) -> Trace:
         dict(module.named_modules()),
         len(inputs[next(iter(inputs))]),
     )
+
+
+def torch_class(module: nn.Module) -> type[nn.Module]:
+    """The module's class; of one whose weights are parametrized (weight_norm), the class that it was before."""
+    return type(module).__mro__[1] if is_parametrized(module) else type(module)
 
 
 def node_name(node: fx.Node) -> str:

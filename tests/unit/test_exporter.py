@@ -299,15 +299,15 @@ REFUSED = {
         "only known",
     ),
     "a layer of another kind": (
-        lambda self, x: self.rnn(x[:, 0])[0][:, -1],
-        {"rnn": nn.LSTM(8, D, batch_first=True)},
-        "'rnn', a LSTM",
+        lambda self, x: self.attention(x[:, 0], x[:, 0], x[:, 0])[0][:, 0, :D],
+        {"attention": nn.MultiheadAttention(8, 2, batch_first=True)},
+        "MultiheadAttention",
     ),
     "a bilinear layer": (lambda self, x: self.b(x.flatten(1), x.flatten(1)), {"b": nn.Bilinear(64, 64, D)}, "Bilinear"),
     "an unknown function": (lambda self, x: torch.cumsum(x.flatten(1), 1)[:, :D], {}, "cumsum"),
     "numpy": (lambda self, x: torch.from_numpy(np.asarray(x.flatten(1)[:, :D])), {}, "cannot be exported"),
     "rows mixed by reshape": (lambda self, x: x.reshape(64, -1).t()[:, :D], {}, "rows"),
-    "rows mixed by mean": (lambda self, x: (x - x.mean()).flatten(1)[:, :D], {}, "averages over the rows"),
+    "rows mixed by mean": (lambda self, x: (x - x.mean()).flatten(1)[:, :D], {}, "over the rows"),
     "rows mixed by softmax": (lambda self, x: x.flatten(1).softmax(0)[:, :D], {}, "axis 0"),
     "rows picked": (lambda self, x: x.flatten(1)[torch.arange(len(x)), :D], {}, "index"),
     "batch norm of the batch": (
@@ -320,8 +320,8 @@ REFUSED = {
     "a dictionary": (lambda self, x: {"mean": x.flatten(1)[:, :D]}, {}, "returns dict"),
     "an error of its own": (lambda self, x: self.missing(x), {}, "missing"),
     "a result without input": (
-        lambda self, x: self.w.expand(len(x), D),
-        {"w": nn.Parameter(torch.ones(1, D))},
+        lambda self, x: self.w,
+        {"w": nn.Parameter(torch.ones(3, D).cumsum(0))},
         "not made",
     ),
 }

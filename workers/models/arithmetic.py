@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from latentmill.errors import InvalidBundle
+from workers.models.architectures.sequential.recurrent import operations_per_step, turns_per_step
+
+_TURN = 2**22  # a cell waits for the one before it: that takes microseconds, however narrow the cell
 
 
 @contextmanager
@@ -21,12 +24,13 @@ def bounded_operations(network: nn.Module, rows: int, most: int, part: str) -> I
 
     def count(module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
         nonlocal total
+        made = made[0] if isinstance(made, tuple) and made else made
         if isinstance(made, Tensor) and not any(module.children()):
             total += _operations(module, given, made) // rows
         if total > most:
             raise InvalidBundle(
                 f"The {part} takes more than {most:,} multiplications and additions for one row; "
-                "make its kernels smaller or its layers narrower.",
+                "make its kernels smaller, its layers narrower or its sequences shorter.",
                 pointer=f"/architecture/{part}",
             )
 
@@ -46,6 +50,11 @@ def _operations(module: nn.Module, given: tuple[Any, ...], made: Tensor) -> int:
             return int(given[0].numel()) * (module.weight.numel() // module.in_channels)
         case _ConvNd():
             return made.numel() * (module.weight.numel() // module.out_channels)
+        case nn.RNNBase():
+            turns = turns_per_step(module)
+            return len(made) * made.shape[1] * max(operations_per_step(module), turns * _TURN)
+        case nn.RNNCellBase():
+            return len(made) * operations_per_step(module)
         case nn.AvgPool1d() | nn.AvgPool2d() | nn.MaxPool1d() | nn.MaxPool2d():
             return made.numel() * _window(module)
         case _:

@@ -22,11 +22,15 @@ from workers.models.architectures.sequential.numbers import (
 
 @dataclass(frozen=True)
 class Layer:
-    """What one kind of step is made by, the numbers it takes, and how many inputs it reads."""
+    """What one kind of step is made by, the numbers it takes, how many inputs it reads, and what else it makes.
+
+    A step with more than one result makes the first under its id, the others under `<id>.<name>`.
+    """
 
     make: Callable[..., nn.Module]
     numbers: Mapping[str, Number]
     inputs: range = range(1, 2)
+    also: tuple[str, ...] = ()
 
 
 SIZE = Number(integer())
@@ -113,7 +117,7 @@ _NORMS = {
     ),
 }
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "Identity": Layer(nn.Identity, {}),
     "ReLU": Layer(nn.ReLU, {}),
     "ReLU6": Layer(nn.ReLU6, {}),
@@ -182,7 +186,7 @@ LAYERS: Mapping[str, Layer] = {
     "ConvTranspose2d": Layer(nn.ConvTranspose2d, _transposed_convolution(2)),
     "Embedding": Layer(nn.Embedding, {"num_embeddings": SIZE, "embedding_dim": SIZE}),
     **_NORMS,
-    **_ACTIVATIONS,
+    **ACTIVATIONS,
     **_DROPOUTS,
     **_SIZES,
 }

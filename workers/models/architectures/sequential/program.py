@@ -8,11 +8,22 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Step:
-    """One step: the value that it makes, the module that makes it, and the values that it reads."""
+    """One step: the value that it makes, the layer and module that makes it, and the values that it reads.
+
+    `also` names what else the module makes. A step that is the `same_as` an earlier one has its module, and weights.
+    """
 
     id: str
+    layer: str
     module: nn.Module
     inputs: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    same_as: str | None = None
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """The names of its values."""
+        return (self.id, *(f"{self.id}.{name}" for name in self.also))
 
 
 class Program(nn.Module):
@@ -26,10 +37,15 @@ class Program(nn.Module):
         self._given = given
         self._outputs = outputs
         for step in steps:
-            self.add_module(step.id, step.module)
-        last_read = {name: index for index, step in enumerate(steps) for name in step.inputs}
+            if step.same_as is None:
+                self.add_module(step.id, step.module)
+        # What a step makes that nothing reads goes at once: the states of a long sequence, for one.
+        last_use = {name: index for index, step in enumerate(steps) for name in (*step.makes, *step.inputs)}
         self._schedule = [
-            (step, tuple(name for name in set(step.inputs) if last_read[name] == index and name not in outputs))
+            (
+                step,
+                tuple(n for n in {*step.makes, *step.inputs} if last_use[n] == index and n not in outputs),
+            )
             for index, step in enumerate(steps)
         ]
 
@@ -39,10 +55,11 @@ class Program(nn.Module):
             values["y"] = labels
         for step, done_with in self._schedule:
             try:
-                values[step.id] = step.module(*[values[name] for name in step.inputs])
+                made = step.module(*[values[name] for name in step.inputs])
             except RuntimeError as error:
                 error.add_note(f"in the step {step.id!r} ({_described(step, values)})")
                 raise
+            values |= zip(step.makes, made if step.also else (made,), strict=True)
             for name in done_with:
                 del values[name]
         return tuple(values[name] for name in self._outputs)

@@ -1,7 +1,7 @@
 """Steps that move, join and scale values: the part of a forward method that is not a torch.nn layer."""
 
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Callable, Mapping
+from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
@@ -139,15 +139,26 @@ class Select(nn.Module):
         return value.select(_row_axis(self.dim, value), self.index)
 
 
-class Mean(nn.Module):
-    """The mean over some axes of each row."""
+class Flip(nn.Module):
+    """Some axes of each row from back to front: a series in reverse."""
 
-    def __init__(self, dims: tuple[int, ...], keepdim: bool) -> None:
+    def __init__(self, dims: tuple[int, ...]) -> None:
         super().__init__()
-        self.dims, self.keepdim = dims, keepdim
+        self.dims = dims
 
     def forward(self, value: Tensor) -> Tensor:
-        return value.mean([_row_axis(dim, value) for dim in self.dims], keepdim=self.keepdim)
+        return value.flip([_row_axis(dim, value) for dim in self.dims])
+
+
+class Reduction(nn.Module):
+    """Some axes of each row to one value: their mean, sum, maximum or minimum."""
+
+    def __init__(self, how: Callable[..., Tensor], dims: tuple[int, ...], keepdim: bool) -> None:
+        super().__init__()
+        self.how, self.dims, self.keepdim = how, dims, keepdim
+
+    def forward(self, value: Tensor) -> Tensor:
+        return self.how(value, [_row_axis(dim, value) for dim in self.dims], keepdim=self.keepdim)
 
 
 class Affine(nn.Module):
@@ -172,14 +183,15 @@ class Clamp(nn.Module):
         return value.clamp(self.minimum, self.maximum)
 
 
-class Exp(nn.Module):
-    def forward(self, value: Tensor) -> Tensor:
-        return torch.exp(value)
+class Function(nn.Module):
+    """A function of each value by itself."""
 
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
 
-class Abs(nn.Module):
     def forward(self, value: Tensor) -> Tensor:
-        return torch.abs(value)
+        return self.function(value)
 
 
 class OneHot(nn.Module):
@@ -205,8 +217,17 @@ class Constant(nn.Module):
 
 
 _SHAPE = Number(integers(range(0, 8)))
+_DIMS = Number(integers(range(1, 8), -7, 7))
 _SEVERAL = range(2, 65)
 _POSITION = Number(either(nothing, integer(-LARGEST)), None)
+
+FUNCTIONS = {
+    "Exp": torch.exp, "Log": torch.log, "Abs": torch.abs, "Sqrt": torch.sqrt, "Sin": torch.sin, "Cos": torch.cos,
+}  # fmt: skip
+
+REDUCTIONS: Mapping[str, Callable[..., Tensor]] = {
+    "Mean": torch.mean, "Sum": torch.sum, "Max": torch.amax, "Min": torch.amin,
+}  # fmt: skip
 
 STRUCTURE: Mapping[str, Layer] = {
     "Reshape": Layer(Reshape, {"shape": Number(integers(range(0, 8), -1))}),
@@ -221,14 +242,17 @@ STRUCTURE: Mapping[str, Layer] = {
     "Divide": Layer(Divide, {}, range(2, 3)),
     "Slice": Layer(Slice, {"dim": Number(axis), "start": _POSITION, "stop": _POSITION, "step": Number(integer(), 1)}),
     "Select": Layer(Select, {"dim": Number(axis), "index": Number(integer(-LARGEST))}),
-    "Mean": Layer(Mean, {"dims": Number(integers(range(1, 8), -7, 7)), "keepdim": Number(flag, False)}),
+    "Flip": Layer(Flip, {"dims": _DIMS}),
+    **{
+        name: Layer(partial(Reduction, how), {"dims": _DIMS, "keepdim": Number(flag, False)})
+        for name, how in REDUCTIONS.items()
+    },
     "Affine": Layer(Affine, {"scale": Number(real(), 1.0), "offset": Number(real(), 0.0)}),
     "Clamp": Layer(
         Clamp,
         {"minimum": Number(either(nothing, real()), None), "maximum": Number(either(nothing, real()), None)},
     ),
-    "Exp": Layer(Exp, {}),
-    "Abs": Layer(Abs, {}),
+    **{name: Layer(partial(Function, function), {}) for name, function in FUNCTIONS.items()},
     "OneHot": Layer(OneHot, {"classes": SIZE}),
     "Constant": Layer(Constant, {"shape": _SHAPE}),
 }
