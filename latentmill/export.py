@@ -3,11 +3,11 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmill.errors import InvalidBundle, NotInstalled, NotYet
+from latentmill.errors import InvalidBundle, NotYet
+from latentmill.exporting.installed import check_installed
 from latentmill.specs import VaeManifest
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def export_vae(
     to see whether the declared heads are right; what contradicts is in the notes. Raises InvalidBundle, naming the
     layer, the source line and the way out, for what cannot be exported.
     """
-    _check_surroundings()
+    check_installed("export_vae")
     from latentmill.exporting.modules import check_module, evaluating
     from latentmill.exporting.networks import export_decoder, export_encoder
 
@@ -84,19 +84,6 @@ def export_vae(
     said = [*notes, *(note for exported in parts.values() for note in exported.notes)]
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return ExportedBundle(Path(path), digest, manifest, difference, tuple(said))
-
-
-def _check_surroundings() -> None:
-    """torch is installed, and `workers` is ours: a folder of that name beside the user's script comes before it."""
-    if find_spec("torch") is None:
-        raise NotInstalled("export_vae needs torch: pip install 'latentmill[export]'")
-    found = find_spec("workers")
-    if found is None or found.origin is None or Path(found.origin).parents[1] != Path(__file__).parents[1]:
-        where = found.origin or "a folder without __init__.py" if found is not None else "nowhere"
-        raise NotInstalled(
-            f"export_vae needs Latentmill's package `workers`, but Python finds {where}: rename that, or run the "
-            "export from another folder."
-        )
 
 
 def _check_engine(engine: str) -> None:
