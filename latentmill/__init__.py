@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentmill.client import Client
+    from latentmill.converting.pythae import export_pythae
     from latentmill.export import export_vae
     from latentmill.tables.table import table_rows
 
-__all__ = ["Client", "export_vae", "table_rows"]
+__all__ = ["Client", "export_pythae", "export_vae", "table_rows"]
 PLACES = {
     "Client": "latentmill.client",
+    "export_pythae": "latentmill.converting.pythae",
     "export_vae": "latentmill.export",
     "table_rows": "latentmill.tables.table",
 }
-TO_COME = frozenset({"export_diffusers", "export_onnx_vae", "export_pythae"})
+TO_COME = frozenset({"export_diffusers", "export_onnx_vae"})
 __version__ = "0.1.0"
 
 

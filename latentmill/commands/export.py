@@ -79,6 +79,9 @@ def pythae(
     name: Name = None,
     rows: RowsJson = None,
     likelihood: LikelihoodJson = None,
+    decoder_only: Annotated[
+        bool, typer.Option("--decoder-only", help="Without the encoder: latents are what the decoder takes.")
+    ] = False,
     examples: Examples = None,
     as_json: AsJson = False,
 ) -> None:
@@ -86,7 +89,15 @@ def pythae(
     from latentmill import export_pythae
 
     with spinner(f"converting {folder.name}"):
-        made = export_pythae(out, folder, name=name, rows=rows, likelihood=likelihood, examples=_read_rows(examples))
+        made = export_pythae(
+            out,
+            folder,
+            name=name,
+            rows=rows,
+            likelihood=likelihood,
+            decoder_only=decoder_only,
+            examples=_read_rows(examples),
+        )
     _print_made(made, as_json)
 
 
