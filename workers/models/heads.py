@@ -10,13 +10,18 @@ from latentmill.specs.bundle import Encoder
 
 def posterior_of(outputs: tuple[Tensor, ...], manifest: VaeManifest) -> tuple[Tensor, Tensor]:
     """Mean (n, D) and std (n, D) from the encoder's outputs (n, ...), by the declared head and scale."""
-    declared = manifest.encoder or Encoder()
-    latent_size = manifest.latent.size
-    if declared.scale == "none":
-        mean = _flat(outputs[0], latent_size, "mean")
+    mean, scale = heads_of(outputs, manifest)
+    if scale is None:
         return mean, torch.zeros_like(mean)
-    mean, scale = _split(outputs, declared.head, latent_size)
-    return mean, std_of(scale, declared.scale)
+    return mean, std_of(scale, (manifest.encoder or Encoder()).scale)
+
+
+def heads_of(outputs: tuple[Tensor, ...], manifest: VaeManifest) -> tuple[Tensor, Tensor | None]:
+    """Mean (n, D) and scale (n, D) as the encoder gives them. InvalidBundle where the outputs' shapes hold no such."""
+    declared, latent_size = manifest.encoder or Encoder(), manifest.latent.size
+    if declared.scale == "none":
+        return _flat(outputs[0], latent_size, "mean"), None
+    return _split(outputs, declared.head, latent_size)
 
 
 def std_of(scale: Tensor, kind: str) -> Tensor:

@@ -14,10 +14,10 @@ from workers.models.architectures.registry import build
 from workers.models.bundle import Bundle, open_bundle
 from workers.models.limits import DEFAULT_LIMITS, BundleLimits
 from workers.models.measuring import measure
+from workers.models.rows_alone import check_rows_alone, example_labels, example_latents, example_rows
 from workers.models.shapes import check_shapes
 from workers.models.vae import Vae, load_vae
 
-_ROWS = 8
 _SEED = 0
 _PROBABILITY_SLACK = 1e-3
 _PROBABILITIES = {"bernoulli": "Sigmoid", "categorical": "Softmax"}  # likelihoods, and what makes logits fit them
@@ -53,6 +53,7 @@ def try_bundle(
     bundle = open_bundle(path, limits=limits, sha256=sha256)
     values_per_row = _values_per_row(bundle)
     vae = load_vae(bundle, inspected=True)
+    check_rows_alone(vae)
     warnings = [*_check_decoder(vae), *_check_encoder(vae)]
     executions, more = _measured(bundle, devices, threads, values_per_row)
     return Inspection(bundle.manifest, executions, [*warnings, *more])
@@ -134,16 +135,9 @@ def row_bytes(manifest: VaeManifest) -> int:
     return values if isinstance(rows, ImageRows) and rows.dtype == "uint8" else 4 * values
 
 
-def _labels(vae: Vae) -> Tensor | None:
-    """Every class in turn, so that an embedding of too few is found."""
-    labels = vae.manifest.labels
-    return None if labels is None else torch.arange(_ROWS) % len(labels.classes)
-
-
 def _check_decoder(vae: Vae) -> list[str]:
     """Decoded values of N(0, I) draws are finite; for a Bernoulli likelihood they look like probabilities."""
-    noise = torch.randn(_ROWS, vae.manifest.latent.size, generator=torch.Generator().manual_seed(_SEED))
-    rows, std = vae.decode_with_std(noise, _labels(vae))
+    rows, std = vae.decode_with_std(example_latents(vae, _SEED), example_labels(vae))
     _refuse_infinite(rows, "decoder gives", "latents drawn from N(0, I)")
     if std is not None:
         _refuse_infinite(std, "decoder's std has", "latents drawn from N(0, I)")
@@ -161,14 +155,7 @@ def _check_encoder(vae: Vae) -> list[str]:
     """Mean and std of seeded rows within the declared range are finite."""
     if vae.manifest.encoder is None:
         return []
-    declared = vae.manifest.rows
-    generator = torch.Generator().manual_seed(_SEED)
-    if isinstance(declared, ImageRows):
-        low, high = declared.range
-        rows = low + (high - low) * torch.rand(_ROWS, *declared.shape, generator=generator)
-    else:
-        rows = torch.randn(_ROWS, *declared.shape, generator=generator)
-    mean, std = vae.encode(rows, _labels(vae))
+    mean, std = vae.encode(example_rows(vae, _SEED), example_labels(vae))
     _refuse_infinite(mean, "encoder's mean has", "random rows")
     scale = vae.manifest.encoder.scale
     if not bool(torch.isfinite(std).all()):

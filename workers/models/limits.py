@@ -14,6 +14,9 @@ class BundleLimits:
     prior_bytes: int = 64 * MEBIBYTE
     graph_bytes: int = 1024 * MEBIBYTE  # onnx and onnxruntime hold it several times over while it is opened
     header_bytes: int = 4 * MEBIBYTE
+    graph_fields: int = 2_000_000  # of a graph's messages: nodes, names, attributes, dimensions
+    packed_bytes: int = 64 * MEBIBYTE  # each can become eight
+    nodes: int = 20_000
     compression_ratio: int = 100
     parameters: int = 500_000_000
     latent_size: int = 2**20

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from latentmill.errors import InvalidBundle, InvalidLabels
 from latentmill.specs import Execution
-from latentmill.specs.bundle import Encoder
 from workers.models.bundle import Bundle
 from workers.models.categories import has_category_axis, mean_of_categories
-from workers.models.heads import expected_outputs, learns_std, posterior_of
+from workers.models.heads import learns_std, posterior_of
 from workers.models.labels import conditions
+from workers.models.onnx.outputs import outputs_of
 from workers.models.onnx.session import open_session
 
 if TYPE_CHECKING:
@@ -29,13 +29,8 @@ class OnnxVae:
         self.prior_parameters = bundle.prior
         self.device = device
         self.size_bytes = sum(len(graph) for graph in bundle.graphs.values())
-        encoder = self.manifest.encoder
-        self._decoder = _Graph(
-            "decoder", bundle, device, threads, ("x", "std") if learns_std(self.manifest) else ("x",)
-        )
-        self._encoder: _Graph | None = None
-        if encoder is not None:
-            self._encoder = _Graph("encoder", bundle, device, threads, encoder_outputs(encoder))
+        self._decoder = _Graph("decoder", bundle, device, threads)
+        self._encoder = None if self.manifest.encoder is None else _Graph("encoder", bundle, device, threads)
 
     @torch.inference_mode()
     def encode(self, rows: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -71,8 +66,8 @@ class OnnxVae:
 class _Graph:
     """One graph and the outputs that are asked of it, written where torch has made room for them."""
 
-    def __init__(self, part: str, bundle: Bundle, device: torch.device, threads: int, outputs: tuple[str, ...]) -> None:
-        self._part, self._outputs, self._device = part, outputs, device
+    def __init__(self, part: str, bundle: Bundle, device: torch.device, threads: int) -> None:
+        self._outputs, self._device = outputs_of(part, bundle.manifest), device
         self._session = open_session(bundle.graphs[part], part, device=device, threads=threads)
         self._inputs = {given.name for given in self._session.get_inputs()}
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -106,11 +101,6 @@ class _Graph:
                 raise RuntimeError(str(error)) from error
             self._shapes = {name: array.shape[1:] for name, array in zip(self._outputs, arrays, strict=True)}
         return self._shapes
-
-
-def encoder_outputs(declared: Encoder) -> tuple[str, ...]:
-    """Names of the outputs that the declared head needs: a head in one tensor is all in `mean`."""
-    return ("mean", "scale")[: expected_outputs(declared)]
 
 
 def load_onnx_vae(bundle: Bundle, *, device: str, execution: Execution | None, threads: int | None) -> OnnxVae:
