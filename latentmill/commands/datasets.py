@@ -22,7 +22,7 @@ app = typer.Typer(help="Reference rows: add, list, show, delete.", no_args_is_he
 
 DatasetReference = Annotated[str, typer.Argument(metavar="DATASET", help="Id or name.")]
 ExistingFile = typer.Argument(
-    metavar="FILE", exists=True, dir_okay=False, help="npz, npy, idx, idx.gz, csv or parquet."
+    metavar="FILE", exists=True, help="npz, npy, parquet, csv, idx, idx.gz, a zip of images, or a folder of images."
 )
 
 
@@ -30,7 +30,9 @@ ExistingFile = typer.Argument(
 def add(
     file: Annotated[Path, ExistingFile],
     labels: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="One label per row.")] = None,
-    label_column: Annotated[str | None, typer.Option(help="The column of FILE that holds the labels.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="The column of FILE that holds the labels; of images: folder.")
+    ] = None,
     kind: Annotated[
         Literal["rows", "latents"], typer.Option(help="latents: arrays mean and std instead of rows.")
     ] = "rows",

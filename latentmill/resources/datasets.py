@@ -33,7 +33,12 @@ class Datasets(Collection[Dataset]):
         expires_at: Moment | None = None,
         expires_in: Duration | None = None,
     ) -> Dataset:
-        """Upload rows: a path, an array, a DataFrame, or a mapping of arrays (`mean`, `std`) for kind `latents`."""
+        """Upload rows: a path, an array, a DataFrame, or a mapping of arrays (`mean`, `std`) for kind `latents`.
+
+        A path is a file (npz, npy, parquet, csv, idx, idx.gz, a zip of images) or a folder of images, which is zipped
+        into a temporary file on the way. Images become rows in the order of their paths; where every one lies in a
+        folder beside others, the folders' names are the labels.
+        """
         with ExitStack() as opened:
             files = {"file": opened.enter_context(rows_as_file(rows))}
             if labels is not None:

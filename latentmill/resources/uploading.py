@@ -1,7 +1,12 @@
-"""Rows and labels as files: paths as they are, arrays as .npy, several arrays as .npz, DataFrames as parquet or csv."""
+"""Rows and labels as files.
+
+Paths as they are, a folder of images as a zip, arrays as .npy, several arrays as .npz, DataFrames as parquet or csv.
+"""
 
 import json
+import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,18 +17,22 @@ from typing import Any
 import numpy as np
 
 from latentmill.errors import InvalidDataset
+from latentmill.specs.pictures import PICTURES, is_left_behind, is_picture
 from latentmill.transport import Upload
+
+COPIED_BYTES = 2**20
 
 
 @contextmanager
 def rows_as_file(rows: Any) -> Iterator[Upload]:
     """`rows` as a file to upload; what is not a file yet becomes a temporary one, so that memory holds it once."""
-    if isinstance(rows, str | PathLike):
-        path = existing_file(Path(rows))
-        yield Upload(path, path.name)
+    is_path = isinstance(rows, str | PathLike)
+    path = Path(rows).expanduser() if is_path else None
+    if path is not None and not path.is_dir():
+        yield Upload(existing_file(path), path.name)
         return
     with tempfile.TemporaryDirectory(prefix="latentmill-") as folder:
-        yield _written(rows, Path(folder))
+        yield _written(rows, Path(folder)) if path is None else zipped_folder(path, Path(folder))
 
 
 @contextmanager
@@ -55,6 +64,29 @@ def existing_file(path: Path) -> Path:
     if not path.is_file():
         raise InvalidDataset(f"{path} is not a file", pointer="/file")
     return path
+
+
+def zipped_folder(images: Path, into: Path) -> Upload:
+    """The images under a folder as a zip in the folder `into`: the same files give the same bytes, wherever they lie.
+
+    Hidden files, and what macOS and Windows put beside pictures, stay behind. Raises InvalidDataset for any other file.
+    """
+    files = sorted(path for path in images.rglob("*") if path.is_file())
+    names = {path: path.relative_to(images).as_posix() for path in files}
+    names = {path: name for path, name in names.items() if not is_left_behind(name)}
+    if foreign := next((name for name in names.values() if not is_picture(name)), None):
+        raise InvalidDataset(
+            f"{foreign!r} in {images} is no image ({PICTURES}): leave it out, or upload labels by themselves",
+            pointer="/file",
+        )
+    if not names:
+        raise InvalidDataset(f"{images} holds no image ({PICTURES})", pointer="/file")
+    zipped = into / f"{images.resolve().name or 'images'}.zip"
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_STORED) as archive:
+        for path, name in names.items():
+            with path.open("rb") as image, archive.open(zipfile.ZipInfo(name), "w") as member:
+                shutil.copyfileobj(image, member, COPIED_BYTES)
+    return Upload(zipped, zipped.name)
 
 
 def _written(rows: Any, folder: Path) -> Upload:

@@ -51,16 +51,28 @@ FILES, FIELDS = (
     frozenset({"expires_at", "expires_in", "kind", "label_column", "metadata", "model", "name"}),
 )
 LABEL_COLUMN_CHARACTERS = 128
+ROWS_OF_FILES = (
+    "npz (the array `rows`, or the only one), npy, parquet, csv, idx or idx.gz, or a zip of images: PNG, JPEG, WebP, "
+    "BMP or GIF of 8 bits, all of one size and mode, in the order of their paths; where every image lies in a folder "
+    "beside others, the folders' names are the labels."
+)
 BODY = openapi.multipart(
     {
-        "kind": {"enum": ["rows", "latents"], "default": "rows"},
+        "file": {**openapi.FILE, "description": ROWS_OF_FILES},
+        "kind": {
+            "enum": ["rows", "latents"],
+            "default": "rows",
+            "description": "latents: an npz of the arrays `mean` and `std`, for models without an encoder.",
+        },
         "label_column": {
             "type": "string",
             "minLength": 1,
             "maxLength": LABEL_COLUMN_CHARACTERS,
             "pattern": r"^[^\x00]+$",
+            "description": "The column or array of the file that holds the labels (without it: `labels`, if there is "
+            "one); of a zip of images `folder`.",
         },
-        "labels": {**openapi.FILE, "description": "Not beside `label_column`."},
+        "labels": {**openapi.FILE, "description": "One label per row: npy, npz, csv, idx. Not beside `label_column`."},
         **openapi.EXPIRY_PARTS,
         "metadata": openapi.METADATA_PART,
         "model": {"type": "string", "description": "Not part of this release: 501."},

@@ -1,6 +1,7 @@
 """Uploads: what arrives is the file, the array, the labels, to the last byte."""
 
 import io
+import zipfile
 from email import message_from_bytes
 
 import numpy as np
@@ -84,6 +85,35 @@ def test_a_frame_keeps_its_types(peer, datasets) -> None:
     parts = parts_of(peer.requests[0])
     assert parts["file"][0] == "rows.parquet"
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(parts["file"][1])), frame)
+
+
+def test_a_folder_of_images_arrives_as_a_zip(peer, datasets, tmp_path) -> None:
+    files = {"cat/2.png": b"2", "cat/10.png": b"10", "dog/1.JPG": b"1"}
+    junk = {"cat/.DS_Store": b"?", ".git/a.png": b"?", "__MACOSX/cat/._2.png": b"?", "Thumbs.db": b"?"}
+    bodies = []
+    for copy in ("one/pets", "two/pets"):
+        for name, data in {**files, **junk}.items():
+            path = tmp_path / copy / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        datasets.add(tmp_path / copy)
+        filename, body = parts_of(peer.requests[-1])["file"]
+        assert filename == "pets.zip"
+        bodies.append(body)
+    assert bodies[0] == bodies[1]  # the same dataset, wherever it lies and whenever it was saved
+    with zipfile.ZipFile(io.BytesIO(bodies[0])) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == files
+        assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_a_folder_of_other_files_is_refused_before_it_is_sent(peer, datasets, tmp_path) -> None:
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(InvalidDataset, match=r"holds no image \(PNG, JPEG, WebP, BMP, GIF\)"):
+        datasets.add(tmp_path)
+    (tmp_path / "sub" / "notes.txt").write_text("x")
+    with pytest.raises(InvalidDataset, match=r"'sub/notes.txt' in .* is no image"):
+        datasets.add(str(tmp_path))
+    assert peer.requests == []
 
 
 def test_what_cannot_be_rows_is_refused_before_it_is_sent(peer, datasets, tmp_path) -> None:
