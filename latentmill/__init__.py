@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from latentmill.converting.pythae import export_pythae
     from latentmill.export import export_vae
     from latentmill.tables.table import table_rows
+    from latentmill.windows import series_windows
 
-__all__ = ["Client", "export_pythae", "export_vae", "table_rows"]
+__all__ = ["Client", "export_pythae", "export_vae", "series_windows", "table_rows"]
 PLACES = {
     "Client": "latentmill.client",
     "export_pythae": "latentmill.converting.pythae",
     "export_vae": "latentmill.export",
+    "series_windows": "latentmill.windows",
     "table_rows": "latentmill.tables.table",
 }
 TO_COME = frozenset({"export_diffusers", "export_onnx_vae"})

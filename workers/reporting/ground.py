@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmill.errors import DataError
+from latentmill.specs import SeriesRows
+from workers.diagnostics.overlap import shared_steps
 from workers.posteriors.encoding import Encoding
 from workers.posteriors.measurement import Measurement, measure
 from workers.posteriors.split import Split, split_rows
@@ -43,6 +45,19 @@ class Ground:
     def seen(self) -> int:
         """Rows of a reference that do not judge, as the dataset has them too."""
         return 0 if self.judge is self.subject else self.judge.encoding.rows - len(self.judging)
+
+    @property
+    def may_share_steps(self) -> bool:
+        """Whether rows that judge may be windows of a series that overlap with others, and nothing said so yet."""
+        spec = self.subject.vae.manifest.rows
+        if not isinstance(spec, SeriesRows) or self.judge is not self.subject:
+            return False
+        return self.subject.rows is None or shared_steps(self.subject.rows, spec) == 0  # else the encoding warned
+
+    @property
+    def judges(self) -> str:
+        """What the judging rows belong to."""
+        return "dataset" if self.judge is self.subject else "reference"
 
     @property
     def larger(self) -> str:

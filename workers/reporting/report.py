@@ -148,6 +148,16 @@ def _of_choice(candidates: Sequence[Candidate], recommendation: Recommendation) 
 
 def _warnings(ground: Ground, rows: int) -> list[str]:
     told = []
+    if ground.may_share_steps:
+        told.append(
+            "Rows may overlap: they are windows of a series, and are held out at random. Where they do, gains look "
+            "larger than they are; a reference from another stretch of time tells."
+        )
+    if ground.judge.rows is None:
+        told.append(
+            f"The {ground.judges} holds latents, not rows: candidates were compared with what these are decoded to. "
+            "How far that lies from real rows cannot be measured; repeated ones were looked for among latents alone."
+        )
     if ground.seen:
         told.append(
             f"{ground.seen:,} of the {ground.judge.encoding.rows:,} rows of the reference are in the dataset too, and "

@@ -14,6 +14,7 @@ from service.fits import operations as fits
 from service.limits import check_room
 from service.work import Claim
 from workers.diagnostics.heads import head_warnings
+from workers.diagnostics.overlap import overlap_warnings
 from workers.generation.encoding import copy_latents, encode_dataset
 from workers.models import open_bundle
 from workers.models.prior import Parameters
@@ -62,6 +63,9 @@ def encode(shop: Workshop, claim: Claim, check: Check) -> None:
                 check=check,
                 progress=progress_of(shop, claim),
             )
+        warnings = [*summary.warnings]
+        if work.dataset_kind == "rows":
+            warnings += overlap_warnings(rows, work.manifest.rows)
         file = put_hashed(shop, claim, "encodings", out_path)
     with shop.publishing(file.key) as session:
         encodings.commit_encoding(
@@ -71,7 +75,7 @@ def encode(shop: Workshop, claim: Claim, check: Check) -> None:
             stored_bytes=file.size_bytes,
             rows=summary.rows,
             deterministic=summary.deterministic,
-            warnings=summary.warnings,
+            warnings=warnings,
             execution=execution if work.dataset_kind == "rows" else None,
         )
         shop.outcomes.settled(session, "encoding", work.encoding_id)
