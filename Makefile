@@ -27,6 +27,9 @@ install: .venv/installed  ## build .venv with every extra
 demo: .venv/installed  ## the main job on bundled real data, end to end: latentmill-demo/
 	$(BIN)/latentmill demo --out latentmill-demo
 
+examples: .venv/installed  ## train, export, measure and generate: images, a table, time series: example-*/
+	@for name in images; do echo "== examples/$$name.py"; $(BIN)/python examples/$$name.py || exit 1; echo; done
+
 test: .venv/installed  ## lint, types and the tests, in minutes
 	@$(MAKE) --no-print-directory lint types
 	$(call pytest,$(TWICE))
@@ -51,4 +54,4 @@ freeze: .venv/installed  ## write the versions in .venv to constraints.txt
 	@{ echo "# Exact versions of everything that is installed. Made with: make freeze"; \
 	   $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
 
-.PHONY: help install demo test full soak lint types bench freeze
+.PHONY: help install demo examples test full soak lint types bench freeze

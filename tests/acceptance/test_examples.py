@@ -1,0 +1,55 @@
+"""The scripts in `examples/`, run as the README says: in short on the shared stack, whole on one of their own."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from latentmill.resources.dataset_folder import verify_dataset
+from latentmill.stack import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ("images",)
+BOUND_SECONDS = 120
+
+
+def run(name: str, folder: Path, *options: str, environment: dict[str, str]) -> str:
+    """What the example prints; it must end well and leave what it promises."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / f"{name}.py"), "--out", str(folder / "out"), *options],
+        cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
+        timeout=2 * BOUND_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert verify_dataset(folder / "out" / "auto").rows == verify_dataset(folder / "out" / "prior").rows > 0
+    assert "Draw from" in (folder / "out" / "report.html").read_text()
+    assert (folder / "out" / "picture.png").read_bytes().startswith(b"\x89PNG")
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_in_short(name: str, stack: Stack, tmp_path: Path) -> None:
+    said = run(
+        name, tmp_path, "--quick",
+        environment={"LATENTMILL_URL": stack.url, "LATENTMILL_API_KEY": stack.api_key, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert "every checksum verified" in said
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3 * BOUND_SECONDS)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_by_itself(name: str, tmp_path: Path) -> None:
+    """As a user runs it, without a service: within two minutes, and what it recommends is better than the prior."""
+    nowhere = {
+        "LATENTMILL_DATA_DIR": str(tmp_path / "nothing-runs-here"),
+        "LATENTMILL_URL": "",
+        "TMPDIR": str(tmp_path),
+    }
+    began = time.monotonic()
+    run(name, tmp_path, environment=nowhere)
+    assert time.monotonic() - began < BOUND_SECONDS
