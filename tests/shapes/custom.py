@@ -143,6 +143,20 @@ class NamedEncoder(MlpEncoder):
         return Posterior(*super().forward(x))
 
 
+class DrawingEncoder(MlpEncoder):
+    """Draws z itself, and gives it before the heads: the exporter is told which of the three are which."""
+
+    def forward(self, x):
+        mean, log_variance = super().forward(x)
+        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean), mean, log_variance
+
+
+class DictionaryEncoder(MlpEncoder):
+    def forward(self, x):
+        mean, log_variance = super().forward(x)
+        return {"mu": mean, "logvar": log_variance}
+
+
 class FlatEncoder(nn.Sequential):
     """Takes and gives rows of 64 numbers, whatever picture they are."""
 
@@ -163,4 +177,6 @@ SHAPES = [
     Shape("attention", AttentionEncoder, TransformerDecoder, SERIES, engine="onnx"),
     Shape("einsum", MlpEncoder, EinsumDecoder, GREY, engine="onnx"),
     Shape("named tuple", NamedEncoder, MlpDecoder, GREY),
+    Shape("dictionary", DictionaryEncoder, MlpDecoder, GREY),
+    Shape("z among the outputs", DrawingEncoder, MlpDecoder, GREY, options={"outputs": {"mean": 1, "scale": 2}}),
 ]

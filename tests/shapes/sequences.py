@@ -78,6 +78,40 @@ class StateDecoder(nn.Module):
         return self.out(values)
 
 
+class TimeMajorEncoder(nn.Module):
+    """Recurrent layers that have time first, as they do unless they are told otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(FEATURES, HIDDEN, bidirectional=True)
+        self.mean, self.log_variance = nn.Linear(2 * HIDDEN, 4), nn.Linear(2 * HIDDEN, 4)
+
+    def forward(self, x):
+        _, (hidden, _) = self.lstm(x.permute(1, 0, 2))
+        both = torch.cat([hidden[-2], hidden[-1]], dim=1)
+        return self.mean(both), self.log_variance(both)
+
+
+class StepwiseDecoder(nn.Module):
+    """One cell, step by step: each step is given what the step before it gave."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = nn.Linear(4, HIDDEN)
+        self.cell = nn.LSTMCell(FEATURES, HIDDEN)
+        self.out = nn.Linear(HIDDEN, FEATURES)
+
+    def forward(self, z):
+        hidden = torch.tanh(self.state(z))
+        memory, values = torch.zeros_like(hidden), []
+        step = self.out(hidden)
+        for _ in range(STEPS):
+            hidden, memory = self.cell(step, (hidden, memory))
+            step = self.out(hidden)
+            values.append(step)
+        return torch.stack(values, dim=1)
+
+
 class DilatedEncoder(nn.Module):
     """Convolutions along time, each looking twice as far back; features are their channels."""
 
@@ -113,5 +147,6 @@ SHAPES = [
     Shape("LSTM", LstmEncoder, LstmDecoder, SERIES),
     Shape("GRU", GruEncoder, GruDecoder, SERIES),
     Shape("GRU with an initial state", GruEncoder, StateDecoder, SERIES),
+    Shape("LSTM, time first, and a cell in a loop", TimeMajorEncoder, StepwiseDecoder, SERIES),
     Shape("dilated convolutions in time", DilatedEncoder, DilatedDecoder, SERIES),
 ]

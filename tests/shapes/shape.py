@@ -104,7 +104,9 @@ class Shape:
         return mean, (torch.zeros_like(mean) if scale == "none" else STD[scale](outputs[1].reshape(len(x), size)))
 
     def _heads(self, encoder: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        return run(encoder, x.flatten(1) if self.flat else x, y)
+        outputs = run(encoder, x.flatten(1) if self.flat else x, y)
+        chosen = self.options.get("outputs", {})
+        return tuple(outputs[place] for place in chosen.values()) if chosen else outputs
 
     def decoded(self, decoder: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
         """Rows (n, *row_shape) from latents (n, D), before they are delivered in the units of the data."""
