@@ -1,12 +1,58 @@
-"""Seeded inputs that modules and bundle are tried on."""
+"""What modules and bundle are tried on: seeded inputs, and the rows that the user gave."""
 
 from math import prod
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from latentmill.errors import InvalidLabels
 from latentmill.specs import ImageRows, VaeManifest
 from workers.models.labels import conditions
+
+EXAMPLES_AT_MOST = 2_000
+
+
+class Examples(NamedTuple):
+    """Rows (n, *rows.shape) float32 as the model takes them, and class indices (n,) for a conditional one."""
+
+    rows: Tensor
+    labels: Tensor | None
+
+
+def given_examples(manifest: VaeManifest, given: Any) -> Examples:
+    """The first 2,000 of a user's rows, as an upload has them; (rows, labels) for a conditional model.
+
+    Labels are class indices, or the classes' names. Raises InvalidDataset, InvalidLabels or ModelMismatch.
+    """
+    from workers.rows import codec
+
+    rows, labels = given, None
+    if manifest.labels is not None:
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            raise InvalidLabels("The model is conditional: give examples=(rows, labels).", pointer="/examples")
+        rows, labels = given
+    array = np.asarray(rows.detach().cpu() if isinstance(rows, Tensor) else rows)[:EXAMPLES_AT_MOST]
+    x = torch.from_numpy(np.ascontiguousarray(codec(manifest.rows).to_model(array)))
+    return Examples(x, None if labels is None else _indices(manifest, labels, len(x)))
+
+
+def _indices(manifest: VaeManifest, labels: Any, rows: int) -> Tensor:
+    assert manifest.labels is not None
+    classes = manifest.labels.classes
+    said = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)[:EXAMPLES_AT_MOST].ravel()
+    if said.dtype.kind not in "iu":
+        places = {name: place for place, name in enumerate(classes)}
+        unknown = sorted({str(label) for label in said} - set(places))
+        if unknown:
+            raise InvalidLabels(f"The examples' label {unknown[0]!r} is not among the classes {list(classes)[:10]}.")
+        said = np.array([places[str(label)] for label in said])
+    if len(said) != rows or (rows and not 0 <= said.min() <= said.max() < len(classes)):
+        raise InvalidLabels(
+            f"The examples need one label for each of {rows} rows, from 0 to {len(classes) - 1} or by its class's name."
+        )
+    return torch.from_numpy(said.astype(np.int64))
 
 
 def example_rows(manifest: VaeManifest, rows: int, seed: int) -> Tensor:

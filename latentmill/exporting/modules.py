@@ -1,40 +1,61 @@
 """The user's modules, called the way a bundle calls its networks, and left as they were found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from latentmill.errors import InvalidBundle
+from latentmill.exporting.outputs import Key, chosen, keys_of
 from latentmill.exporting.refusal import refusal, user_line
 
 _CHANGED_BY_TRAINING = ("BatchNorm", "Dropout", "InstanceNorm")
 
 
 class Called(nn.Module):
-    """A module with the input and output shapes of a bundle: flat input where it wants that, rows in their shape."""
+    """A module with the input and output of a bundle: flat input where it wants that, the outputs that are wanted.
+
+    `keys` picks the outputs, `row_shape` is the shape that rows get, `last` is applied to the first output.
+    """
 
     def __init__(
-        self, module: nn.Module, *, flat_input: bool = False, row_shape: tuple[int, ...] | None = None
+        self,
+        module: nn.Module,
+        *,
+        flat_input: bool = False,
+        keys: tuple[Key, ...] | None = None,
+        row_shape: tuple[int, ...] | None = None,
+        last: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.module = module
         self.flat_input = flat_input
+        self.keys = keys
         self.row_shape = row_shape
+        self.last = last
         self.eval()
 
     def forward(self, given: Tensor) -> Any:
         return self._run(given)
 
+    def like(self, **changed: Any) -> "Called":
+        """The same with other options."""
+        options = {name: getattr(self, name) for name in ("flat_input", "keys", "row_shape", "last")}
+        return type(self)(self.module, **{**options, **changed})
+
     def _run(self, given: Tensor, *labels: Tensor) -> Any:
         output = self.module(given.flatten(1) if self.flat_input else given, *labels)
-        if self.row_shape is None:
+        if self.keys is None:
             return output
-        parts = output if isinstance(output, tuple | list) else (output,)
-        shaped = tuple(part.reshape(part.shape[0], *self.row_shape) for part in parts)
-        return shaped if isinstance(output, tuple | list) else shaped[0]
+        parts = chosen(output, self.keys)
+        if self.row_shape is not None:
+            parts = tuple(part.reshape(part.shape[0], *self.row_shape) for part in parts)
+        if self.last is not None:
+            parts = (self.last(parts[0]), *parts[1:])
+        return parts if len(parts) > 1 else parts[0]
 
 
 class CalledWithLabels(Called):
@@ -46,60 +67,60 @@ class CalledWithLabels(Called):
 
 @contextmanager
 def evaluating(*modules: nn.Module | None) -> Iterator[list[str]]:
-    """The modules in evaluation mode; afterwards each part is as it was. Gives what the user should know of it."""
+    """The modules in evaluation mode; afterwards each part is as it was. Gives what the user should know of it.
+
+    Distributions do not check their arguments meanwhile: those checks are conditions on values, and none is exported.
+    """
     found = [part for module in modules if module is not None for part in module.modules()]
     modes = [part.training for part in found]
     affected = {name for part in found for name in _CHANGED_BY_TRAINING if name in type(part).__name__}
+    checked = Distribution._validate_args
     try:
+        Distribution.set_default_validate_args(False)
         for part in found:
             part.training = False
         yield [f"{' and '.join(sorted(affected))} exported in evaluation mode."] if affected else []
     finally:
+        Distribution.set_default_validate_args(checked)
         for part, mode in zip(found, modes, strict=True):
             part.training = mode
 
 
-def check_module(module: Any, part: str) -> None:
-    """A torch module with finite float32 weights. Raises InvalidBundle otherwise."""
-    if isinstance(module, torch.jit.ScriptModule):
-        raise InvalidBundle(
-            f"The {part} is a TorchScript module, which cannot be read; give the torch.nn.Module that it was made of."
-        )
-    if not isinstance(module, nn.Module):
-        raise InvalidBundle(f"The {part} is a {type(module).__name__}; it must be a torch.nn.Module.")
-    for name, weight in [*module.named_parameters(), *module.named_buffers()]:
-        if weight.is_floating_point() and weight.dtype != torch.float32:
-            raise InvalidBundle(
-                f"The {part}'s {name} is {weight.dtype}; bundles hold float32: call {part}.float() first."
-            )
-        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
-            raise InvalidBundle(f"The {part}'s {name} has values that are NaN or infinite; take an earlier checkpoint.")
-
-
-def called(module: nn.Module, given: Tensor, labels: Tensor | None, part: str) -> tuple[Called, tuple[Tensor, ...]]:
-    """The module as it can be called on `given`, flat if it must be, and its outputs. Raises InvalidBundle."""
-    kind = Called if labels is None else CalledWithLabels
+def called(
+    module: nn.Module,
+    given: Tensor,
+    labels: Tensor | None,
+    *,
+    part: str,
+    wanted: tuple[str, ...],
+    said: Mapping[str, Key],
+    scale: str,
+) -> tuple[Called, tuple[Tensor, ...]]:
+    """The module as it can be called on `given`, flat if it must be, and the outputs `wanted`. Raises InvalidBundle."""
+    plain = (Called if labels is None else CalledWithLabels)(module)
     try:
-        adapted = kind(module)
-        return adapted, run(adapted, given, labels, part)
+        adapted, returned = plain, call(plain, given, labels, part)
     except InvalidBundle:
         if given.dim() <= 2:
             raise
-        flat = kind(module, flat_input=True)
+        adapted = plain.like(flat_input=True)
         try:
-            return flat, run(flat, given, labels, part)
+            returned = call(adapted, given, labels, part)
         except InvalidBundle:
-            pass
-        raise
+            returned = None
+        if returned is None:
+            raise
+    adapted = adapted.like(keys=tuple(keys_of(returned, wanted, said, part=part, scale=scale)))
+    return adapted, run(adapted, given, labels, part)
 
 
-def run(module: nn.Module, given: Tensor, labels: Tensor | None, part: str) -> tuple[Tensor, ...]:
-    """The module's outputs as a tuple. Raises InvalidBundle with its own error when it does not run."""
-    device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
+def call(module: nn.Module, given: Tensor, labels: Tensor | None, part: str) -> Any:
+    """What the module returns. Raises InvalidBundle with its own error when it does not run."""
+    device = device_of(module)
     inputs = [value.to(device) for value in (given, labels) if value is not None]
     try:
         with torch.no_grad():
-            output = module(*inputs)
+            return module(*inputs)
     except Exception as error:  # a stranger's forward method may raise anything
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         shapes = " and ".join(str(list(value.shape)) for value in inputs)
@@ -107,10 +128,39 @@ def run(module: nn.Module, given: Tensor, labels: Tensor | None, part: str) -> t
             part,
             f"it does not run on input of shape {shapes}: {first_line}",
             line=user_line(error.__traceback__),
-            way_out="Do rows, latent_shape and labels say what your modules take?",
+            way_out=_way_out_of(first_line),
         ) from error
+
+
+def run(module: nn.Module, given: Tensor, labels: Tensor | None, part: str) -> tuple[Tensor, ...]:
+    """The module's outputs as a tuple of tensors (rows, ...) float32 on the CPU. Raises InvalidBundle otherwise."""
+    output = call(module, given, labels, part)
     outputs = tuple(output) if isinstance(output, tuple | list) else (output,)
-    if not all(isinstance(value, Tensor) for value in outputs):
-        names = ", ".join(type(value).__name__ for value in outputs)
-        raise refusal(part, f"it returns {names}", way_out="Return a tensor or a tuple of tensors.")
+    for value in outputs:
+        if not isinstance(value, Tensor):
+            raise refusal(
+                part, f"it returns a {type(value).__name__}", way_out="Return a tensor or a tuple of tensors."
+            )
+        if value.dtype != torch.float32:
+            raise refusal(
+                part, f"it returns {value.dtype}", way_out=f"Bundles compute in float32: call {part}.float() first."
+            )
+        if value.shape[:1] != given.shape[:1]:
+            raise refusal(
+                part,
+                f"it returns {list(value.shape)} for {len(given)} rows: the first axis must be that of the rows",
+                way_out="Keep that axis free: x.view(x.shape[0], -1) in place of x.view(64, -1).",
+            )
     return tuple(value.detach().cpu() for value in outputs)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the module's weights lie."""
+    return next((weight.device for weight in module.parameters()), torch.device("cpu"))
+
+
+def _way_out_of(message: str) -> str:
+    way_out = "Do rows, latent_shape and labels say what your modules take?"
+    if "invalid for input of size" in message or "hidden" in message:
+        way_out += " A module made for one batch size must take it from its input: x.view(x.shape[0], -1)."
+    return way_out

@@ -1,5 +1,6 @@
 """The one way in which the exporter says no: what, where in the user's source, and the way out."""
 
+import os
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +10,7 @@ import torch
 from latentmill.errors import InvalidBundle
 
 _FOREIGN_FOLDERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+_STANDARD_LIBRARY = str(Path(os.__file__).parent)
 WAY_OUT = "Build it from the layers that a bundle may have, or bring that part into another form."
 
 
@@ -18,9 +20,15 @@ def refusal(part: str, what: str, *, line: str | None = None, way_out: str = WAY
     return InvalidBundle(f"The {part} cannot be exported: {what}{where}. {way_out}")
 
 
+def first_sentence(error: InvalidBundle) -> str:
+    """What was found and where, without the way out."""
+    found = error.detail.partition(". ")[0].rstrip(".")
+    return f"{found}."
+
+
 def user_line(trace: TracebackType | None) -> str | None:
     """The innermost line of a traceback that is neither torch's nor ours."""
-    return _last_user_frame(list(traceback.extract_tb(trace)))
+    return user_frame(list(traceback.extract_tb(trace)))
 
 
 def recorded_line(stack: str | None) -> str | None:
@@ -33,6 +41,14 @@ def recorded_line(stack: str | None) -> str | None:
     return f"{Path(path.strip(chr(34))).name}, {line}, {function.splitlines()[0]}"
 
 
-def _last_user_frame(frames: list[traceback.FrameSummary]) -> str | None:
-    own = [frame for frame in frames if not frame.filename.startswith(_FOREIGN_FOLDERS)]
+def user_frame(frames: list[traceback.FrameSummary]) -> str | None:
+    """The innermost of the frames that is neither torch's nor ours."""
+    own = [frame for frame in frames if _is_own(frame.filename)]
     return f"{Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name}" if own else None
+
+
+def _is_own(file: str) -> bool:
+    """Whether the user wrote this file, or installed it: not torch's, not ours, not Python's own."""
+    if file.startswith(_STANDARD_LIBRARY) and "site-packages" not in file:
+        return False
+    return not file.startswith((*_FOREIGN_FOLDERS, "<frozen", "<eval_with_key>"))

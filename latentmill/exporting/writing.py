@@ -12,21 +12,31 @@ from torch import Tensor
 
 from latentmill.errors import StorageFault
 from latentmill.specs import VaeManifest
-from workers.models.archive import MANIFEST, PRIOR, WEIGHTS
+from workers.models.archive import GRAPHS, MANIFEST, PRIOR, WEIGHTS
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
+
+
+def weights_member(weights: dict[str, Tensor]) -> dict[str, bytes]:
+    """The member that holds the weights of the engine torch."""
+    return {WEIGHTS: _saved(weights)}
+
+
+def graph_members(graphs: dict[str, bytes]) -> dict[str, bytes]:
+    """The members that hold the graphs of the engine onnx, by their part."""
+    return {GRAPHS[part]: graph for part, graph in graphs.items()}
 
 
 def write_bundle(
     path: Path,
     manifest: VaeManifest,
-    weights: dict[str, Tensor],
+    content: dict[str, bytes],
     prior: dict[str, Tensor],
     check: Callable[[Path], None],
 ) -> None:
-    """Write the bundle at `path` once `check` has accepted the finished file."""
+    """Write the bundle at `path`, `content` beside its manifest, once `check` has accepted the finished file."""
     text = json.dumps(manifest.canonical(), ensure_ascii=False, indent=1)
-    members = {MANIFEST: text.encode(), WEIGHTS: _saved(weights)}
+    members = {MANIFEST: text.encode(), **content}
     if prior:
         members[PRIOR] = _saved(prior)
     try:
@@ -38,8 +48,8 @@ def write_bundle(
     try:
         with os.fdopen(descriptor, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for member, content in members.items():
-                    archive.writestr(_entry(member), content)
+                for member, held in members.items():
+                    archive.writestr(_entry(member), held)
             file.flush()
             os.fsync(file.fileno())
         check(unfinished)

@@ -1,0 +1,105 @@
+"""A module as an ONNX graph: captured by torch.export with a free batch axis, converted by torch.onnx."""
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from latentmill.errors import InvalidBundle
+from latentmill.exporting.onnx.quiet import noting_fixed_axes, quiet
+from latentmill.exporting.onnx.tidying import tidied
+from latentmill.exporting.parts import Part
+from latentmill.exporting.refusal import recorded_line, refusal, user_line
+from workers.models.limits import DEFAULT_LIMITS, MEBIBYTE
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_BATCH = "Take the batch size from the input, x.view(x.shape[0], -1), and work on the whole batch, not row by row."
+_VALUES = "Use torch.where or arithmetic in place of if, .item() and float(); decide what does not change in __init__."
+_ELSE = "Write that part with other operations, or bring it into the form of torch.nn layers."
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def graph_of(part: Part) -> bytes:
+    """The graph that does what the part does, serialised; the same module gives the same bytes.
+
+    Inputs x or z, and y; outputs by the names of the contract; the batch axis is free. Raises InvalidBundle, naming the
+    line and the way out, for what cannot be captured or has no ONNX operator.
+    """
+    _check_size(part)
+    with quiet():
+        program = _captured(part)
+        model = _converted(program, part)
+    names = ("x" if part.name == "encoder" else "z", "y")[: len(part.inputs)]
+    return tidied(model, names, part.outputs, part.name)
+
+
+def _check_size(part: Part) -> None:
+    size = sum(weight.nbytes for weight in part.module.state_dict().values())
+    if size > DEFAULT_LIMITS.graph_bytes:
+        raise InvalidBundle(
+            f"The {part.name} has {size / MEBIBYTE:,.0f} MiB of weights, but an ONNX graph of a bundle may have "
+            f"{DEFAULT_LIMITS.graph_bytes / MEBIBYTE:,.0f} MiB (2 GiB is the most that its format holds): make it of "
+            "layers that the engine torch has, or make it smaller."
+        )
+
+
+def _captured(part: Part) -> ExportedProgram:
+    inputs = tuple(part.inputs.values())
+    shapes = tuple({0: Dim.DYNAMIC} for _ in inputs)
+    try:
+        with torch.no_grad():
+            return torch.export.export(part.module, inputs, dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # a stranger's forward method may raise anything, and torch.export has many kinds
+        raise _not_captured(part, error) from error
+
+
+def _not_captured(part: Part, error: Exception) -> InvalidBundle:
+    text = _COLOURS.sub("", str(error))
+    line = user_line(error.__traceback__)
+    if "data-dependent" in text or "data dependent" in text.lower():
+        return refusal(
+            part.name, "what it does depends on a value that is only known when it runs", line=line, way_out=_VALUES
+        )
+    if "specialized it to be a constant" in text or "Constraints violated" in text:
+        what = "it only works for batches of one size, or goes through the rows one by one"
+        return refusal(part.name, what, line=_line_of_fixed_axis(part), way_out=_BATCH)
+    first = text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
+    return refusal(part.name, f"torch.export cannot follow it: {first.rstrip('.')}", line=line, way_out=_ELSE)
+
+
+def _line_of_fixed_axis(part: Part) -> str | None:
+    """Where the batch axis becomes a number: capture it once more, and listen."""
+    inputs = tuple(part.inputs.values())
+    shapes = tuple({0: Dim.DYNAMIC} for _ in inputs)
+    with noting_fixed_axes(__file__) as fixing:
+        try:
+            with torch.no_grad():
+                torch.export.export(part.module, inputs, dynamic_shapes=shapes, strict=False)
+        except Exception:  # the one that is being explained
+            return fixing.line
+    return fixing.line
+
+
+def _converted(program: ExportedProgram, part: Part) -> "ModelProto":
+    try:
+        converted = torch.onnx.export(program, dynamo=True, verbose=False, optimize=True)
+    except Exception as error:  # its errors are those of a private module
+        raise _not_converted(program, part, error) from error
+    assert converted is not None
+    return converted.model_proto
+
+
+def _not_converted(program: ExportedProgram, part: Part, error: Exception) -> InvalidBundle:
+    text = _COLOURS.sub("", str(error))
+    found = re.search(r"OpOverload\(op='(?:aten\.)?_*([\w.]+?)'", text)
+    if found is None:
+        what = f"torch.onnx cannot convert it: {text.strip().splitlines()[0][:300].rstrip('.')}"
+        return refusal(part.name, what, way_out=_ELSE)
+    operator = found.group(1)
+    # torch.onnx takes a program apart first: of that the user wrote, a node is called by the same name or nearly so.
+    nodes = (node for node in program.graph.nodes if node.op == "call_function" and operator in str(node.target))
+    line = next((recorded_line(node.meta.get("stack_trace")) for node in nodes), None)
+    return refusal(part.name, f"{operator} has no ONNX operator", line=line, way_out=_ELSE)
