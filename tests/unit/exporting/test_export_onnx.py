@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 
 import numpy as np
 import onnx
@@ -210,7 +211,7 @@ def test_what_torch_said_stays_for_those_who_ask(export):
 
 
 def test_the_packages_that_are_missing_are_named(export, monkeypatch):
-    monkeypatch.setattr("latentmill.exporting.installed.find_spec", lambda name: None if name == "onnxscript" else name)
-    monkeypatch.setattr("latentmill.export.check_surroundings", lambda caller: None)
+    found = "latentmill.exporting.installed.find_spec"
+    monkeypatch.setattr(found, lambda name: None if name == "onnxscript" else find_spec(name))
     with pytest.raises(NotInstalled, match=r"needs onnxscript: pip install 'latentmill\[export\]'.*cumsum"):
         export()
