@@ -6,6 +6,7 @@ from torch import Tensor
 from latentmill.errors import InvalidBundle
 from latentmill.specs import VaeManifest
 from latentmill.specs.bundle import Encoder
+from workers.models.unfit import SPHERICAL
 
 
 def posterior_of(outputs: tuple[Tensor, ...], manifest: VaeManifest) -> tuple[Tensor, Tensor]:
@@ -71,6 +72,8 @@ def _split(outputs: tuple[Tensor, ...], head: str, latent_size: int) -> tuple[Te
 
 def _flat(output: Tensor, latent_size: int, what: str) -> Tensor:
     if output.shape[1:].numel() != latent_size:
+        if what == "scale" and output.shape[1:].numel() == 1:
+            raise InvalidBundle(f"The encoder's scale has shape {list(output.shape)}. {SPHERICAL}", pointer="/encoder")
         raise InvalidBundle(
             f"The encoder's {what} has shape {list(output.shape)} for a batch of {len(output)}, but latent.shape has "
             f"{latent_size} values per row. Do encoder and decoder belong together?",

@@ -6,6 +6,7 @@ from latentmill.errors import InvalidBundle
 from latentmill.specs import VaeManifest
 from workers.models.onnx.outputs import outputs_of
 from workers.models.onnx.weights import kind_name
+from workers.models.unfit import QUANTISED
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -14,6 +15,7 @@ DYNAMIC_AXIS = (
     "export with a free batch axis: torch.onnx.export(..., dynamo=True, "
     "dynamic_shapes=({0: torch.export.Dim('N')}, ...)), or an input signature of tf.TensorSpec([None, ...]) for tf2onnx"
 )
+_WHOLE = {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
 _GIVEN = {"decoder": "z", "encoder": "x"}
 
 
@@ -99,6 +101,8 @@ def _check_kind(value: "ValueInfoProto", which: str, wanted: str) -> None:
     if not value.type.HasField("tensor_type"):
         raise InvalidBundle(f"{which} is no tensor: sequences, optionals, maps and sparse tensors are not run here.")
     found = kind_name(value.type.tensor_type.elem_type)
+    if value.name == "mean" and found in _WHOLE:
+        raise InvalidBundle(f"{which} is of {found}. {QUANTISED}", pointer="/encoder")
     if found != wanted:
         how = (
             "the index of a class is given as int64 (encoding one_hot gives float32)"
