@@ -88,11 +88,13 @@ def check_pair(model: ModelRow, dataset: DatasetRow, pointer: str = "/dataset") 
     manifest = models.manifest_of(model)
     given = tuple(dataset.row_shape or ())
     if dataset.kind == "latents":
-        if prod(given) != manifest.latent.size:
+        if not _fits(given, manifest.latent.shape):
             raise ModelMismatch(
-                f"{dataset.id} has {prod(given)} latents per row, {model.id} has {manifest.latent.size}",
+                f"The latents of {dataset.id} have the shape {list(given)}, those of {model.id} "
+                f"{list(manifest.latent.shape)}, or flat [{manifest.latent.size}]",
                 pointer=pointer,
             )
+        _check_labels(model, manifest, dataset, pointer)
         return
     if manifest.encoder is None:
         raise ModelMismatch(f"{model.id} has no encoder; upload a dataset of latents (kind: latents)", pointer=pointer)
@@ -219,6 +221,11 @@ def _check_labels(model: ModelRow, manifest: VaeManifest, dataset: DatasetRow, p
             f"{dataset.id} has labels that {model.id} does not know: {', '.join(unknown[:SHOWN_CLASSES])}{more}",
             pointer=pointer,
         )
+
+
+def _fits(given: tuple[int, ...], latents: tuple[int, ...]) -> bool:
+    """Whether latents of the shape `given` are the model's: as they are, flat, or with axes of 1 more or less."""
+    return given == (prod(latents),) or [size for size in given if size > 1] == [size for size in latents if size > 1]
 
 
 def _locked(session: Session, claim: Claim) -> EncodingRow:

@@ -155,7 +155,11 @@ def check_kept(rows: int, source: Source, limits: ReadLimits) -> None:
 def _check_stds(std: NDArray[Any], first_row: int) -> None:
     wrong = ((std < 0) | (std > MAX_STD)).reshape(len(std), -1).any(axis=1)
     if wrong.any():
-        raise InvalidDataset(f"Row {first_row + int(np.argmax(wrong)):,} has a std below 0 or above {MAX_STD:g}")
+        row = first_row + int(np.argmax(wrong))
+        raise InvalidDataset(
+            f"Row {row:,} has a std below 0 or above {MAX_STD:g}; it is exp(log_variance / 2), or the absolute value "
+            "of what the encoder gives as std"
+        )
 
 
 def _finished(source: Source, rows_file: ArrayFile, label_file: LabelFile | None, kind: str) -> DatasetContent:

@@ -23,7 +23,11 @@ from workers.readers.npy import (
 )
 from workers.readers.source import Block, ReadLimits, Source, check_rows, check_size
 
-ROWS, LABELS = "rows", "labels"
+ROWS, LABELS, MEAN, STD = "rows", "labels", "mean", "std"
+WITHOUT_STD = (
+    "There is no array std: the latents count as points, as of an encoder without one (scale none), and families that "
+    "draw around them, such as empirical, are refused."
+)
 WRITERS = "numpy.savez stores, numpy.savez_compressed deflates"
 
 
@@ -45,33 +49,40 @@ def open_npz(path: Path, limits: ReadLimits, *, label_column: str | None, scratc
 
 
 def open_latents(path: Path, limits: ReadLimits, *, label_column: str | None, scratch_dir: Path) -> Source:
-    """Posteriors: the arrays `mean` and `std`, (rows, ...) both, as rows of (2, ...)."""
+    """Posteriors: the arrays `mean` and `std`, (rows, ...) both, as rows of (2, ...). Without `std` they are points."""
     headers = read_headers(path)
-    if missing := [name for name in ("mean", "std") if name not in headers]:
+    if MEAN not in headers:
         raise InvalidDataset(
-            f"A dataset of latents holds the arrays mean and std; {' and '.join(missing)} missing, there are "
-            f"{', '.join(headers)}. Where the encoder gives no std, save zeros"
+            f"A dataset of latents holds the arrays mean and std; mean missing, there are {', '.join(headers)}"
         )
-    mean, std = headers["mean"], headers["std"]
-    if mean.shape != std.shape:
+    mean, std = headers[MEAN], headers.get(STD)
+    if std is not None and mean.shape != std.shape:
         raise InvalidDataset(f"mean has the shape {mean.shape} and std {std.shape}; they must be equal")
-    for name in ("mean", "std"):
+    for name in (MEAN, STD) if std is not None else (MEAN,):
         check_numbers(headers[name].dtype, f"The array {name!r}")
         check_size(mean.shape, 2 * headers[name].dtype.itemsize, limits, f"The array {name!r}")
-    dtype = np.result_type(mean.dtype, std.dtype, np.float32)
     label_name = _label_member(headers, label_column)
     labels = None
     if label_name is not None:
         _check_labels(headers[label_name], label_name, mean.shape[0])
         labels = _array_blocks(path, label_name, headers[label_name], scratch_dir)
-    stds = _Portions(_array_blocks(path, "std", std, scratch_dir))
-    rows = (
-        np.stack([means, stds.take(len(means))], axis=1).astype(dtype)
-        for means in _array_blocks(path, "mean", mean, scratch_dir)
-    )
     return Source(
-        (2, *mean.shape[1:]), dtype, _together(rows, labels), rows=mean.shape[0], has_labels=labels is not None
+        (2, *mean.shape[1:]),
+        np.result_type(mean.dtype, mean.dtype if std is None else std.dtype, np.float32),
+        _together(_posteriors(path, mean, std, scratch_dir), labels),
+        rows=mean.shape[0],
+        has_labels=labels is not None,
+        warnings=() if std is not None else (WITHOUT_STD,),
     )
+
+
+def _posteriors(path: Path, mean: Header, std: Header | None, scratch_dir: Path) -> Iterator[NDArray[Any]]:
+    """Means and stds side by side, (n, 2, ...); stds of 0 where there are none."""
+    dtype = np.result_type(mean.dtype, mean.dtype if std is None else std.dtype, np.float32)
+    stds = None if std is None else _Portions(_array_blocks(path, STD, std, scratch_dir))
+    for means in _array_blocks(path, MEAN, mean, scratch_dir):
+        spread = np.zeros_like(means) if stds is None else stds.take(len(means))
+        yield np.stack([means, spread], axis=1).astype(dtype)
 
 
 def npz_labels(path: Path, limits: ReadLimits) -> Iterator[NDArray[Any]]:
@@ -121,7 +132,9 @@ def _rows_member(headers: dict[str, Header], labels: str | None) -> str:
         return ROWS
     others = [name for name in headers if name != labels]
     if len(others) != 1:
-        raise InvalidDataset(f"The archive holds the arrays {', '.join(headers)}; call the one with the rows `rows`")
+        latents = "; of latents say so (kind: latents)" if MEAN in headers else ""
+        names = ", ".join(headers)
+        raise InvalidDataset(f"The archive holds the arrays {names}; call the one with the rows `rows`{latents}")
     return others[0]
 
 

@@ -158,6 +158,16 @@ def test_latents_are_means_and_stds(read, tmp_path: Path) -> None:
     assert labels_of(content) == [str(digit) for digit in DIGITS]
 
 
+def test_latents_without_std_are_points(read, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", mean=NUMBERS.astype(np.float32))
+    np.savez(tmp_path / "b.npz", mean=NUMBERS.astype(np.float32), std=np.zeros_like(NUMBERS))
+    points, zeros = read("a.npz", kind="latents"), read("b.npz", kind="latents")
+    assert points.digest == zeros.digest
+    assert not rows_of(zeros)[:, 1].any()
+    assert [warning.partition(":")[0] for warning in points.warnings] == ["There is no array std"]
+    assert zeros.warnings == []
+
+
 def test_a_header_of_plain_numbers_is_a_header_from_four_columns_on(read, tmp_path: Path) -> None:
     frame = pd.DataFrame(np.arange(20.0).reshape(4, 5))
     frame.to_csv(tmp_path / "a.csv", index=False)

@@ -188,7 +188,7 @@ def test_labels_are_refused_by_name(refused, labels: tuple[bytes, str], words: s
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (npz(mean=ROWS), "std missing"),
+        (npz(std=ROWS), "mean missing"),
         (npz(mean=ROWS, std=ROWS[:2]), "must be equal"),
         (npz(mean=ROWS, std=-ROWS), "Row 0 has a std below 0"),
         (npz(mean=ROWS, std=np.where(ROWS == 11, 1e7, ROWS)), "Row 3 has a std below 0 or above 1e.06"),
