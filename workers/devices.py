@@ -63,18 +63,13 @@ def execution_versions(kind: DeviceKind, engine: str = "torch") -> dict[str, str
         "numpy": np.__version__,
     }
     if engine == "onnx":
-        versions["onnxruntime"] = _onnxruntime_version()
+        from workers.models.onnx.runtime import load_onnxruntime
+
+        versions["onnxruntime"] = str(load_onnxruntime().__version__)
     if kind == "cuda":
         versions["cuda"] = str(torch.version.cuda)
         versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return versions
-
-
-def _onnxruntime_version() -> str:
-    """Of whichever of its packages is installed: one with CUDA has another name."""
-    import onnxruntime
-
-    return str(onnxruntime.__version__)
 
 
 def pin_execution(execution: Execution) -> None:

@@ -171,7 +171,8 @@ def test_importing_loads_no_heavy_library(module: str, absent: tuple[str, ...]) 
 
 
 def test_only_settings_read_the_environment() -> None:
-    allowed = {"service/settings.py", "latentmill/surroundings.py", "workers/__main__.py"}  # the last one only sets
+    sets = {"workers/__main__.py", "workers/models/onnx/runtime.py"}  # and reads nothing
+    allowed = {"service/settings.py", "latentmill/surroundings.py", *sets}
     readers = [
         str(path.relative_to(ROOT))
         for package in ("service", "workers", "latentmill")
@@ -179,3 +180,12 @@ def test_only_settings_read_the_environment() -> None:
         if "os.environ" in path.read_text() or "getenv" in path.read_text()
     ]
     assert set(readers) <= allowed
+
+
+def test_onnxruntime_is_loaded_in_one_place_which_keeps_it_from_reporting() -> None:
+    place = ROOT / "workers/models/onnx/runtime.py"
+    others = [
+        path for name in ("service", "workers", "latentmill", "benchmarks") for path in sources(f"{name}/**/*.py")
+    ]
+    assert offences([path for path in others if path != place], ("onnxruntime",)) == []
+    assert offences([place], ("onnxruntime",)) != []

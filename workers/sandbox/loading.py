@@ -16,7 +16,9 @@ def load_readers() -> None:
 @cache
 @loading()
 def load_models() -> None:
-    """torch, the compiler that it loads at its first dry run, and the operator's architectures: two seconds."""
+    """torch, the compiler that it loads at its first dry run, the operator's architectures: two seconds. And what opens
+    graphs, a fifth of one: onnxruntime looks for GPUs when it is loaded, where a confined process may not look.
+    """
     from importlib.metadata import entry_points
 
     import torch
@@ -25,8 +27,12 @@ def load_models() -> None:
     from workers.models import inspection  # noqa: F401
     from workers.models.architectures.registry import ENTRY_POINTS, build
     from workers.models.limits import DEFAULT_LIMITS
+    from workers.models.onnx import checking, vae  # noqa: F401
+    from workers.models.onnx.runtime import load_onnx, load_onnxruntime
     from workers.models.shapes import check_shapes
 
+    load_onnx()
+    load_onnxruntime()
     torch.set_num_threads(1)  # threads of a pool made here would escape what this one gives up later
     smallest = {
         "schema": 1,

@@ -24,6 +24,7 @@ ENVIRONMENT = {
     # Threads that are there before a process is confined are not confined: these libraries would start some at once.
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "ORT_DISABLE_TELEMETRY": "1",  # it would write to a cache folder, and has a thread of its own
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve much more than they use, and that counts
 }
 ANSWER_BYTES = 64 * 2**20

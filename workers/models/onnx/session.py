@@ -1,14 +1,12 @@
 """A graph as a session of onnxruntime: options that leave nothing to chance, and errors in words."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from latentmill.errors import InvalidBundle, OutOfMemory
 from workers.devices import is_out_of_memory
-
-if TYPE_CHECKING:
-    import onnxruntime
+from workers.models.onnx.runtime import load_onnxruntime
 
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 _ERRORS_ONLY = 3
@@ -27,10 +25,9 @@ _NO_CUDA = (
 Providers = list[tuple[str, dict[str, str]]]
 
 
-def open_session(graph: bytes, part: str, *, device: torch.device, threads: int) -> "onnxruntime.InferenceSession":
+def open_session(graph: bytes, part: str, *, device: torch.device, threads: int) -> Any:
     """The graph, ready to run on `device`. Raises InvalidBundle where onnxruntime does not take it, or OutOfMemory."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     providers = providers_for(device, onnxruntime.get_available_providers())
     try:
         return onnxruntime.InferenceSession(graph, session_options(threads), providers=providers)
@@ -42,10 +39,9 @@ def open_session(graph: bytes, part: str, *, device: torch.device, threads: int)
         ) from error
 
 
-def session_options(threads: int) -> "onnxruntime.SessionOptions":
+def session_options(threads: int) -> Any:
     """Options under which the same batch gives the same bytes, in any process, and memory does not grow."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -73,9 +69,7 @@ def providers_for(device: torch.device, available: list[str]) -> Providers:
 
 def missing_provider() -> str | None:
     """Why no graph runs on a GPU here, with the way out; None where one does."""
-    import onnxruntime
-
-    return None if CUDA_PROVIDER in onnxruntime.get_available_providers() else _NO_CUDA
+    return None if CUDA_PROVIDER in load_onnxruntime().get_available_providers() else _NO_CUDA
 
 
 def first_line(error: BaseException) -> str:

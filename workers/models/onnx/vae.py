@@ -1,7 +1,5 @@
 """A bundle of ONNX graphs as a `Vae`: torch's tensors go in and come out, onnxruntime works on their memory."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,9 +12,6 @@ from workers.models.heads import learns_std, posterior_of
 from workers.models.labels import conditions
 from workers.models.onnx.outputs import outputs_of
 from workers.models.onnx.session import open_session
-
-if TYPE_CHECKING:
-    pass
 
 _TYPES = {torch.float32: np.float32, torch.int64: np.int64}
 
