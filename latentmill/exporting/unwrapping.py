@@ -28,6 +28,14 @@ def folded(module: nn.Module) -> nn.Module:
     copied = copy.deepcopy(module)
     for part in list(copied.modules()):
         if parametrize.is_parametrized(part):
+            _give_own_class(part)
             for name in list(part.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(part, name, leave_parametrized=True)
     return copied
+
+
+def _give_own_class(part: nn.Module) -> None:
+    """torch takes the property `weight` from the class of the part, which the copy shares with the user's module."""
+    shared = type(part)
+    own = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+    part.__class__ = type(shared.__name__, shared.__bases__, own)

@@ -169,6 +169,8 @@ class FlatDecoder(nn.Sequential):
         super().__init__(nn.Linear(4, 32), nn.CELU(), nn.Linear(32, 64), nn.Hardsigmoid())
 
 
+PLACES = {"outputs": {"mean": 1, "scale": 2}}
+
 SHAPES = [
     Shape("reshape and concatenation", SkipEncoder, SkipDecoder, GREY, options=BERNOULLI),
     Shape("halves of one class", VaeEncoder, lambda: Vae().decoder, GREY, options=BERNOULLI, flat=True),
@@ -178,5 +180,5 @@ SHAPES = [
     Shape("einsum", MlpEncoder, EinsumDecoder, GREY, engine="onnx"),
     Shape("named tuple", NamedEncoder, MlpDecoder, GREY),
     Shape("dictionary", DictionaryEncoder, MlpDecoder, GREY),
-    Shape("z among the outputs", DrawingEncoder, MlpDecoder, GREY, options={"outputs": {"mean": 1, "scale": 2}}),
+    Shape("z among the outputs", DrawingEncoder, MlpDecoder, GREY, engine="onnx", options=PLACES),
 ]
