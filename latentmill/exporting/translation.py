@@ -39,14 +39,15 @@ class Translation:
 
     def network(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The network and its weights."""
+        needed = _needed(self.traced.outputs)
         for node in self.traced.nodes:
+            if node not in needed:
+                continue  # latents that a forward draws beside mean and scale, the indices of a maximum
             if node.op == "placeholder":
                 self.ids[node] = self.steps.given if node.target == "given" else str(node.target)
                 self.rows_axis[node] = 0
             elif self.stored.holds(node):
                 continue  # the same for whatever input: a step, when something reads it
-            elif node.target is ITEM and not node.users:
-                continue  # the indices of a maximum, for one, which nobody asked for
             elif node.op == "call_module":
                 self.ids[node] = self._module(node)
             elif node.op in ("call_function", "call_method"):
@@ -200,3 +201,15 @@ class Translation:
             raise self.refuse(node, f"{node_name(node)} is called without dim")
         name = node_name(node).strip("._")
         return self.layer(node, twin.layer, numbers, named["input"], name=name, owner=None)
+
+
+def _needed(outputs: list[fx.Node]) -> set[fx.Node]:
+    """The nodes that the outputs are made of."""
+    found: set[fx.Node] = set()
+    waiting = list(outputs)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found

@@ -246,7 +246,7 @@ REFUSED = {
         gru(),
         "an axis of rows",
     ),
-    "the first layer's rows": (lambda self, x: self.gru(x)[1][:, 0], gru(), "picks rows"),
+    "the first row's state": (lambda self, x: self.gru(x)[1][:, 0].expand(len(x), -1), gru(), "picks rows"),
 }
 
 
@@ -256,6 +256,6 @@ def test_what_would_mix_rows_is_refused_with_its_line(name, tmp_path):
     encoder = Forward(function, gru=layer, mean=nn.Linear(FEATURES, HIDDEN))
     with pytest.raises(InvalidBundle, match=rf"{says}.*test_exporter_sequences\.py, line \d+"):
         export_vae(
-            tmp_path / "a.vae.zip", name="a", encoder=encoder, decoder=DECODERS["repeated"], rows=SERIES,
+            tmp_path / "a.vae.zip", name="a", encoder=encoder, decoder=nn.Linear(HIDDEN, STEPS * FEATURES), rows=SERIES,
             latent_shape=[HIDDEN], scale="none", engine="torch",
         )  # fmt: skip

@@ -1,12 +1,14 @@
 """How much a network computes for a row, by the shapes that go through its layers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentmill.errors import InvalidBundle
 from workers.models.architectures.sequential.recurrent import operations_per_step, turns_per_step
@@ -22,11 +24,9 @@ def bounded_operations(network: nn.Module, rows: int, most: int, part: str) -> I
     """
     total = 0
 
-    def count(module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+    def count(operations: int) -> None:
         nonlocal total
-        made = made[0] if isinstance(made, tuple) and made else made
-        if isinstance(made, Tensor) and not any(module.children()):
-            total += _operations(module, given, made) // rows
+        total += operations // rows
         if total > most:
             raise InvalidBundle(
                 f"The {part} takes more than {most:,} multiplications and additions for one row; "
@@ -34,12 +34,38 @@ def bounded_operations(network: nn.Module, rows: int, most: int, part: str) -> I
                 pointer=f"/architecture/{part}",
             )
 
-    handles = [module.register_forward_hook(count) for module in network.modules()]
+    def count_layer(module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+        made = made[0] if isinstance(made, tuple) and made else made
+        if isinstance(made, Tensor) and not any(module.children()):
+            count(_operations(module, given, made))
+
+    handles = [module.register_forward_hook(count_layer) for module in network.modules()]
     try:
-        yield
+        with _Products(count):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts products of values with each other, attention above all, which belong to no layer."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._count = count
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        kind = func.overloadpacket
+        if kind is torch.ops.aten.scaled_dot_product_attention:
+            query, key, value = args[:3]  # (..., steps, size)
+            self._count(query.numel() * key.shape[-2] + made.numel() * value.shape[-2])
+        elif kind in (torch.ops.aten.matmul, torch.ops.aten.bmm, torch.ops.aten.mm):
+            self._count(made.numel() * args[0].shape[-1])
+        elif kind in (torch.ops.aten.baddbmm, torch.ops.aten.addmm):
+            self._count(made.numel() * args[1].shape[-1])
+        return made
 
 
 def _operations(module: nn.Module, given: tuple[Any, ...], made: Tensor) -> int:

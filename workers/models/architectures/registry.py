@@ -9,6 +9,7 @@ from torch import nn
 
 from latentmill.errors import InvalidBundle
 from latentmill.specs import VaeManifest
+from workers.models.architectures.autoencoder_kl import autoencoder_kl
 from workers.models.architectures.conv import conv
 from workers.models.architectures.mlp import mlp
 from workers.models.architectures.sequential.architecture import sequential
@@ -31,7 +32,12 @@ Architecture = Callable[[dict[str, Any], VaeManifest, BundleLimits], tuple[nn.Mo
 An operator adds one through the entry-point group `latentmill.architectures`: name = "package.module:function".
 """
 
-_BUILT_IN: dict[str, Architecture] = {"sequential": sequential, "mlp": mlp, "conv": conv}
+_BUILT_IN: dict[str, Architecture] = {
+    "sequential": sequential,
+    "mlp": mlp,
+    "conv": conv,
+    "autoencoder_kl": autoencoder_kl,
+}
 
 
 def build(manifest: VaeManifest, limits: BundleLimits) -> Networks:

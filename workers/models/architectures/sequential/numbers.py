@@ -69,6 +69,21 @@ def integers(count: range, least: int = 1, most: int = LARGEST) -> Check:
     return check
 
 
+def several(check: Check, count: range) -> Check:
+    """A list whose length lies in `count`, of values that `check` takes."""
+
+    def checked(value: Any) -> tuple[Any, ...]:
+        lengths = str(count[0]) if len(count) == 1 else f"{count[0]} to {count[-1]}"
+        if not isinstance(value, list | tuple) or len(value) not in count:
+            raise ValueError(f"a list of {lengths} values")
+        try:
+            return tuple(check(item) for item in value)
+        except ValueError as error:
+            raise ValueError(f"a list of {lengths} values, each {error}") from None
+
+    return checked
+
+
 def per_axis(axes: int, least: int = 1, most: int = 1024) -> Check:
     """One whole number for all axes, or a list with one for each."""
     one, each = integer(least, most), integers(range(axes, axes + 1), least, most)
