@@ -5,7 +5,8 @@ colours that they stand for; nothing is turned, resized, blended, or taken from 
 """
 
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from latentmill.errors import InvalidDataset, LimitExceeded
+from latentmill.errors import InvalidDataset, LatentmillError, LimitExceeded
 from latentmill.specs.pictures import PICTURES
 from workers.readers.source import MAX_ROW_VALUES
 
@@ -56,29 +57,21 @@ class Picture:
 
     def __init__(self, data: bytes, name: str) -> None:
         self.name = name
-        self._image = _opened(data, name)
-        self.form = Form(*self._image.size, _mode(self._image, name))
-        if self._image.width * self._image.height * CHANNELS[self.form.mode] > MAX_ROW_VALUES:
-            raise LimitExceeded(f"{name!r} has {self.form}; at most {MAX_ROW_VALUES:,} values are read")
+        with _pillow(name):
+            self._image = _opened(data, name)
+            self.form = Form(*self._image.size, _mode(self._image, name))
+        _check_size(self.form.width * self.form.height * CHANNELS[self.form.mode], name)
 
     def pixels(self) -> NDArray[np.uint8]:
         """uint8 of `form.row_shape`."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._image.load()
-                upright = self._orientation() in UPRIGHT
-                values = np.asarray(self._image.convert(self.form.mode))
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow raises whatever its parsers stumble over
-            raise _damaged(self.name, error) from error
-        if not upright:
-            raise InvalidDataset(
-                f"{self.name!r} is stored turned, with a note in its EXIF which way; save it as it is meant to be seen "
-                "(PIL.ImageOps.exif_transpose), or without EXIF if this is how the model was trained"
-            )
-        return values
+        with _pillow(self.name):
+            self._image.load()
+            if self._orientation() not in UPRIGHT:
+                raise InvalidDataset(
+                    f"{self.name!r} is stored turned, with a note in its EXIF which way; save it as it is meant to be "
+                    "seen (PIL.ImageOps.exif_transpose), or without EXIF if this is how the model was trained"
+                )
+            return np.asarray(self._image.convert(self.form.mode))
 
     def _orientation(self) -> int:
         with suppress(Exception):  # EXIF that cannot be read turns nothing
@@ -86,28 +79,42 @@ class Picture:
         return 0
 
 
-def _opened(data: bytes, name: str) -> Image.Image:
-    """The picture with its header read. Its size is known to be bounded only afterwards, but for WebP."""
-    found = next((kind for kind, start in FORMATS if data.startswith(start)), None)
-    if found is None or (found == "WEBP" and data[8:12] != b"WEBP"):
-        raise InvalidDataset(f"{name!r} is no picture that is read ({PICTURES}), whatever its name says; leave it out")
-    if found == "WEBP" and _webp_pixels(data) > MAX_ROW_VALUES:  # its canvas is in memory once it is open
-        raise LimitExceeded(f"{name!r} has {_webp_pixels(data):,} pixels; at most {MAX_ROW_VALUES:,} values are read")
+@contextmanager
+def _pillow(name: str) -> Iterator[None]:
+    """Whatever Pillow stumbles over is the picture's fault: it was in memory before."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes, which are bounded here
-            return Image.open(BytesIO(data), formats=[found])
-    except MemoryError:
+            warnings.simplefilter("ignore")  # of sizes, which are bounded here, and of what was read all the same
+            yield
+    except (LatentmillError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise LimitExceeded(f"{name!r} has too many pixels; at most {MAX_ROW_VALUES:,} values are read") from error
     except Exception as error:
-        raise _damaged(name, error) from error
+        said = str(error)[:200] or type(error).__name__
+        raise InvalidDataset(f"{name!r} cannot be read, it is damaged or cut off: {said}") from error
+
+
+def _opened(data: bytes, name: str) -> Image.Image:
+    """The picture with its header read, of no more pixels than are read."""
+    found = next((kind for kind, start in FORMATS if data.startswith(start)), None)
+    if found is None or (found == "WEBP" and data[8:12] != b"WEBP"):
+        raise InvalidDataset(f"{name!r} is no picture that is read ({PICTURES}), whatever its name says; leave it out")
+    if found == "WEBP":  # whose canvas is in memory once it is open
+        _check_size(_webp_pixels(data), name)
+    image = Image.open(BytesIO(data), formats=[found])
+    _check_size(image.width * image.height, name)
+    return image
+
+
+def _check_size(values: int, name: str) -> None:
+    if values > MAX_ROW_VALUES:
+        raise LimitExceeded(f"{name!r} has {values:,} values; at most {MAX_ROW_VALUES:,} are read")
 
 
 def _mode(image: Image.Image, name: str) -> str:
-    """The mode of the pixels, or why they are not read."""
-    if _is_several(image, name):
+    """The mode of the pixels by the header, or why they are not read."""
+    if getattr(image, "is_animated", False):
         raise InvalidDataset(f"{name!r} holds several pictures (an animation?); save one a file")
     if image.format == "PNG" and "16" in str(getattr(image, "tile", "")):  # "RGB;16B" would be read as RGB
         raise InvalidDataset(
@@ -125,17 +132,14 @@ def _mode(image: Image.Image, name: str) -> str:
 
 def _is_grey(image: Image.Image) -> bool:
     """Whether it has a palette of greys alone: GIF and small PNG files store grey pictures so."""
-    palette = (image.getpalette() or []) if image.mode == "P" else []
-    return bool(palette) and palette[0::3] == palette[1::3] == palette[2::3]
-
-
-def _is_several(image: Image.Image, name: str) -> bool:
-    try:
-        return bool(getattr(image, "is_animated", False))
-    except MemoryError:
-        raise
-    except Exception as error:  # it looks for a second picture
-        raise _damaged(name, error) from error
+    if image.mode != "P":
+        return False
+    # Image.getpalette would read the pixels.
+    order, colours = image.palette.getdata() if image.palette is not None else ("RGB", b"")
+    if not colours:
+        raise ValueError("it has no palette")
+    step = len(order)
+    return colours[0::step] == colours[1::step] == colours[2::step]
 
 
 def _webp_pixels(data: bytes) -> int:
@@ -148,9 +152,3 @@ def _webp_pixels(data: bytes) -> int:
             return (1 + (bits & 0x3FFF)) * (1 + (bits >> 14 & 0x3FFF))
         case _:
             return (int.from_bytes(data[26:28], "little") & 0x3FFF) * (int.from_bytes(data[28:30], "little") & 0x3FFF)
-
-
-def _damaged(name: str, error: Exception) -> InvalidDataset:
-    return InvalidDataset(
-        f"{name!r} cannot be read, it is damaged or cut off: {str(error)[:200] or type(error).__name__}"
-    )
