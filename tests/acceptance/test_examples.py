@@ -12,7 +12,7 @@ from latentmill.resources.dataset_folder import verify_dataset
 from latentmill.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ("images",)
+EXAMPLES = ("images", "series")
 BOUND_SECONDS = 120
 
 
