@@ -7,18 +7,20 @@ if TYPE_CHECKING:
     from latentmill.client import Client
     from latentmill.converting.pythae import export_pythae
     from latentmill.export import export_vae
+    from latentmill.exporting.onnx_vae import export_onnx_vae
     from latentmill.tables.table import table_rows
     from latentmill.windows import series_windows
 
-__all__ = ["Client", "export_pythae", "export_vae", "series_windows", "table_rows"]
+__all__ = ["Client", "export_onnx_vae", "export_pythae", "export_vae", "series_windows", "table_rows"]
 PLACES = {
     "Client": "latentmill.client",
+    "export_onnx_vae": "latentmill.exporting.onnx_vae",
     "export_pythae": "latentmill.converting.pythae",
     "export_vae": "latentmill.export",
     "series_windows": "latentmill.windows",
     "table_rows": "latentmill.tables.table",
 }
-TO_COME = frozenset({"export_diffusers", "export_onnx_vae"})
+TO_COME = frozenset({"export_diffusers"})
 __version__ = "0.1.0"
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from latentmill.errors import InvalidBundle
 from latentmill.exporting.installed import check_installed
 from latentmill.specs import VaeManifest
 
@@ -76,13 +75,13 @@ def export_vae(
     the source line and the way out, for what cannot be exported; NotInstalled without the packages that it takes.
     """
     check_installed("export_vae")
-    from latentmill.exporting.declaration import declaration
+    from latentmill.exporting.declaration import check_choice, declaration
     from latentmill.exporting.engines import Export
     from latentmill.exporting.mistakes import check_modules
     from latentmill.exporting.probabilities import RETURNS
 
-    _check_choice("engine", engine, _ENGINES)
-    _check_choice("decoder_returns", decoder_returns, RETURNS)
+    check_choice("engine", engine, _ENGINES)
+    check_choice("decoder_returns", decoder_returns, RETURNS)
     declared = declaration(
         name=name,
         description=description,
@@ -96,9 +95,3 @@ def export_vae(
     check_modules(encoder, decoder)
     export = Export(Path(path), declared, dict(outputs or {}), decoder_returns, examples)
     return export.of_modules(encoder, decoder, engine)
-
-
-def _check_choice(name: str, given: str, choices: tuple[str, ...]) -> None:
-    if given not in choices:
-        known = f"{', '.join(choices[:-1])} or {choices[-1]}"
-        raise InvalidBundle(f"{name} must be {known}, not {given!r}.", pointer=f"/{name}")

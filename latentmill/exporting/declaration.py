@@ -30,6 +30,13 @@ class Declaration:
         return parse_manifest(text.encode())
 
 
+def check_choice(name: str, given: str, choices: tuple[str, ...]) -> None:
+    """Raises InvalidBundle unless the argument `name` is one of the choices."""
+    if given not in choices:
+        known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise InvalidBundle(f"{name} must be {known}, not {given!r}.", pointer=f"/{name}")
+
+
 def declaration(
     *,
     name: str,

@@ -24,11 +24,11 @@ from latentmill.exporting.round_trip import Original, Originals, compare
 from latentmill.exporting.unwrapping import folded, unwrapped
 from latentmill.exporting.writing import graph_members, weights_member, write_bundle
 from latentmill.specs import VaeManifest
-from workers.models import load_vae, open_bundle
+from workers.models import Vae, load_vae, open_bundle
 from workers.models.heads import posterior_of
 from workers.models.labels import conditions
 
-_JUDGED_ROWS = 256
+JUDGED_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,17 @@ class Export:
         labels = None if examples.labels is None else examples.labels.numpy()
         return head_warnings(load_vae(open_bundle(self.path), inspected=True), examples.rows.numpy(), labels)
 
-    def write(self, manifest: VaeManifest, content: dict[str, bytes], originals: Originals) -> float:
-        """Write the bundle if it does what the originals do; the largest difference."""
+    def write(
+        self, manifest: VaeManifest, content: dict[str, bytes], originals: Originals, *more: Callable[[Vae], None]
+    ) -> float:
+        """Write the bundle if it does what the originals do, and passes `more` checks; the largest difference."""
         differences: list[float] = []
 
         def check(unfinished: Path) -> None:
-            differences.append(compare(load_vae(open_bundle(unfinished)), originals))
+            vae = load_vae(open_bundle(unfinished))
+            differences.append(compare(vae, originals))
+            for another in more:
+                another(vae)
 
         write_bundle(self.path, manifest, content, self.declared.prior, check)
         return differences[0]
@@ -86,7 +91,7 @@ class Export:
         reconstructed = examples if encoder is not None else None
         originals = originals_of([*parts, last], manifest)
         judged = judged_rows(originals, manifest, reconstructed, self.declared.prior.get("means"))
-        wanted = None if reconstructed is None else reconstructed.rows[:_JUDGED_ROWS]
+        wanted = None if reconstructed is None else reconstructed.rows[:JUDGED_ROWS]
         return [*parts, last.ending_with(*last_layer(judged, manifest, self.returns, wanted))]
 
     def _written(self, parts: list[Part], engine: str) -> tuple[VaeManifest, float, str]:
@@ -151,15 +156,15 @@ def judged_rows(
     originals: Originals, manifest: VaeManifest, examples: Examples | None, centers: Tensor | None
 ) -> Tensor:
     """What the decoder returns for draws of the prior, and last for the means of the examples."""
-    latents = example_latents(manifest, _JUDGED_ROWS, seed=4)
+    latents = example_latents(manifest, JUDGED_ROWS, seed=4)
     if centers is not None and centers.shape[1:].numel() == manifest.latent.size:
-        around = torch.arange(_JUDGED_ROWS) % len(centers)
+        around = torch.arange(JUDGED_ROWS) % len(centers)
         latents = latents + centers.float()[around].reshape(latents.shape)
     labels = None if manifest.labels is None else torch.arange(len(latents)) % len(manifest.labels.classes)
     decoded = [originals.decoder(latents, labels)[0]]
     if examples is not None and originals.encoder is not None:
-        rows = examples.rows[:_JUDGED_ROWS]
-        y = None if examples.labels is None else examples.labels[:_JUDGED_ROWS]
+        rows = examples.rows[:JUDGED_ROWS]
+        y = None if examples.labels is None else examples.labels[:JUDGED_ROWS]
         mean, _ = posterior_of(originals.encoder(rows, y), manifest)
         decoded.append(originals.decoder(mean.reshape(len(rows), *manifest.latent.shape), y)[0])
     return torch.cat(decoded)

@@ -54,7 +54,7 @@ def keys_of(returned: Any, wanted: tuple[str, ...], said: Mapping[str, Key], *, 
     if any(name in said for name in wanted):
         return [_said(returned, name, said, part) for name in wanted]
     tensors = [key for key, value in _entries(returned) if isinstance(value, Tensor)]
-    named = [_by_name(tensors, name, scale, part) for name in wanted]
+    named = [by_name(tensors, name, scale, part) for name in wanted]
     if all(key is not None for key in named):
         return named
     if isinstance(returned, tuple | list) and len(returned) == len(wanted) == len(tensors):
@@ -119,7 +119,7 @@ def _said(returned: Any, name: str, said: Mapping[str, Key], part: str) -> Key:
     return key
 
 
-def _by_name(keys: list[int | str], name: str, scale: str, part: str) -> Key:
+def by_name(keys: Iterable[int | str], name: str, scale: str, part: str) -> Key:
     """The one key that means `name`; None where none does. Refused where a name contradicts the declared scale."""
     meant = {key: _plain(key) for key in keys if isinstance(key, str)}
     if name == "scale":
@@ -139,8 +139,13 @@ def _by_name(keys: list[int | str], name: str, scale: str, part: str) -> Key:
 
 
 def _plain(key: str) -> str:
-    """`z_log_var` as `logvar`: what stands before and between the words says nothing."""
-    text = re.sub(r"[^a-z0-9]", "", key.lower())
+    """`z_log_var`, `model/z_log_var/BiasAdd:0` as `logvar`: what stands around the words says nothing."""
+    words = [re.sub(r"[^a-z0-9]", "", word) for word in key.lower().partition(":")[0].split("/")]
+    plain = [_without_prefix(word) for word in words]
+    return next((word for word in reversed(plain) if word in _MEANS | set(_SCALES) | _ROWS), plain[-1])
+
+
+def _without_prefix(text: str) -> str:
     while text not in _MEANS | set(_SCALES) | _ROWS and (shorter := _PREFIX.sub("", text)) != text:
         text = shorter
     return text

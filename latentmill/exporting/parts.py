@@ -79,7 +79,7 @@ def decoder_part(module: nn.Module, manifest: VaeManifest, said: Mapping[str, Ke
             f"The decoder returns rows of shape {list(outputs[0].shape[1:])}; the bundle gives them {list(shape)}.",
         )
         outputs = run(adapted, given, labels, "decoder")
-    _check_rows(outputs, manifest)
+    check_rows(outputs, manifest)
     return Part("decoder", adapted, given, labels, wanted, notes)
 
 
@@ -118,7 +118,8 @@ def _alike(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=0.0, atol=_TOLERANCE * scale, equal_nan=True)
 
 
-def _check_rows(outputs: tuple[Tensor, ...], manifest: VaeManifest) -> None:
+def check_rows(outputs: tuple[Tensor, ...], manifest: VaeManifest) -> None:
+    """Raises InvalidBundle unless what was decoded, (n, ...), has the shape of the rows (and perhaps categories)."""
     found, shape = tuple(outputs[0].shape[1:]), manifest.rows.shape
     categories = manifest.likelihood.kind == "categorical" and found[:-1] == shape
     if found == shape or categories:

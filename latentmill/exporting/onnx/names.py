@@ -24,6 +24,11 @@ def separate_outputs(graph: GraphProto) -> None:
         seen.add(value.name)
 
 
+def free_name(wanted: str, graph: GraphProto) -> str:
+    """`wanted`, with as many underscores as no other value of the graph has."""
+    return _free(wanted, _names(graph))
+
+
 def _names(graph: GraphProto) -> set[str]:
     values = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
     return values | {name for node in graph.node for name in (*node.input, *node.output)} - {""}

@@ -30,7 +30,7 @@ def tidied(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str], par
 def packed(model: ModelProto, part: str) -> bytes:
     """The graph, whose names are right already, without what no output needs. Raises InvalidBundle above the limit."""
     graph = model.graph
-    _without_unneeded(graph)
+    without_unneeded(graph)
     for each in graphs_of(graph):
         _strip(each)
     for value in [*inputs_of(graph), *graph.output]:
@@ -85,7 +85,7 @@ def _strip(graph: GraphProto) -> None:
             attribute.doc_string = ""
 
 
-def _without_unneeded(graph: GraphProto) -> None:
+def without_unneeded(graph: GraphProto) -> None:
     """Drop nodes and weights that no output needs: an encoder may draw a z that nobody asked for."""
     needed = {value.name for value in graph.output}
     kept = []
