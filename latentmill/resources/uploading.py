@@ -44,7 +44,10 @@ def labels_as_file(labels: Any) -> Iterator[Upload]:
         return
     array = np.asarray(labels)
     if array.dtype == object:
-        array = np.asarray([str(label) for label in array.tolist()])
+        known = array.reshape(-1).tolist()
+        if (missing := next((i for i, label in enumerate(known) if _is_missing(label)), None)) is not None:
+            raise InvalidDataset(f"labels[{missing}] is missing; every row needs one, or none has", pointer="/labels")
+        array = np.asarray([str(label) for label in known]).reshape(array.shape)
     if array.ndim != 1:
         raise InvalidDataset(f"labels must be one per row, but their shape is {array.shape}", pointer="/labels")
     with tempfile.TemporaryDirectory(prefix="latentmill-") as folder:
@@ -87,6 +90,12 @@ def zipped_folder(images: Path, into: Path) -> Upload:
             with path.open("rb") as image, archive.open(zipfile.ZipInfo(name), "w") as member:
                 shutil.copyfileobj(image, member, COPIED_BYTES)
     return Upload(zipped, zipped.name)
+
+
+def _is_missing(label: Any) -> bool:
+    """None, NaN, and pandas' marks of a missing value, which would all become a class of that name."""
+    is_nan = isinstance(label, float | np.floating) and bool(np.isnan(label))
+    return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
 
 
 def _written(rows: Any, folder: Path) -> Upload:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmill.errors import InvalidDataset
+from workers.readers.labels import one_axis
 from workers.readers.npy import check_length, stream_blocks
 from workers.readers.source import Block, ReadLimits, Source, check_size
 
@@ -31,8 +32,7 @@ def open_idx(path: Path, limits: ReadLimits, *, compressed: bool) -> Source:
 def idx_labels(path: Path, *, compressed: bool) -> Iterator[NDArray[Any]]:
     """The labels in an IDX file of one axis."""
     shape, dtype = _header(path, compressed=compressed)
-    if len(shape) != 1:
-        raise InvalidDataset(f"The labels have the shape {shape}; labels have one axis")
+    one_axis(shape, "The labels")
     return _values(path, shape, dtype, compressed=compressed)
 
 

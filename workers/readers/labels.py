@@ -78,6 +78,14 @@ class LabelFile:
         return dict(zip(classes, counts.tolist(), strict=True))
 
 
+def one_axis(shape: tuple[int, ...], what: str) -> None:
+    """Refuses labels of a shape other than (N,)."""
+    if len(shape) != 1:
+        raise InvalidDataset(
+            f"{what} have the shape {shape}; labels have one axis (ravel() drops axes of 1, argmax(axis=1) one-hot)"
+        )
+
+
 def fixed_width(texts: Sequence[str], row_of: Callable[[int], int]) -> NDArray[Any]:
     """Texts as an array. All take the width of the longest, so one that is too long for a class is refused before."""
     for i, text in enumerate(texts):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmill.errors import InvalidDataset
+from workers.readers.labels import one_axis
 from workers.readers.source import Block, ReadLimits, Source, check_size, rows_per_block
 
 NUMBERS = "biuf"
@@ -81,8 +82,7 @@ def npy_labels(path: Path) -> Iterator[NDArray[Any]]:
     with path.open("rb") as file:
         header = read_header(file, "The labels' file")
         check_label_type(header.dtype, "The labels' file")
-        if len(header.shape) != 1:
-            raise InvalidDataset(f"The labels have the shape {header.shape}; labels have one axis")
+        one_axis(header.shape, "The labels")
         yield from stream_blocks(file, header.shape, header.dtype, "The labels' file")
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentmill.errors import InvalidDataset
 from latentmill.specs.pictures import PICTURES
 from workers.readers.archive import check_member, opened_archive
+from workers.readers.labels import one_axis
 from workers.readers.npy import (
     Header,
     check_label_type,
@@ -140,8 +141,7 @@ def _rows_member(headers: dict[str, Header], labels: str | None) -> str:
 
 def _check_labels(header: Header, name: str, rows: int | None) -> None:
     check_label_type(header.dtype, f"The array {name!r}")
-    if len(header.shape) != 1:
-        raise InvalidDataset(f"The labels {name!r} have the shape {header.shape}; labels have one axis")
+    one_axis(header.shape, f"The labels {name!r}")
     if rows is not None and header.shape[0] != rows:
         raise InvalidDataset(f"There are {rows:,} rows, but {header.shape[0]:,} labels in {name!r}")
 

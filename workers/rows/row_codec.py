@@ -55,6 +55,8 @@ def _text(shape: tuple[int, ...]) -> str:
 
 
 def _hint(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    if len(given) == len(wanted) == 3 and given in ((wanted[1], wanted[2], wanted[0]), (wanted[2], *wanted[:2])):
-        return "; move the channel axis before uploading"
+    if len(given) == len(wanted) == 3 and given == (wanted[1], wanted[2], wanted[0]):
+        return "; move the channel axis before uploading: np.moveaxis(rows, 3, 1)"
+    if len(given) == len(wanted) == 3 and given == (wanted[2], *wanted[:2]):
+        return "; move the channel axis before uploading: np.moveaxis(rows, 1, 3)"
     return ""

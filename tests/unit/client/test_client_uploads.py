@@ -70,6 +70,13 @@ def test_labels_may_be_words(peer, datasets, labels) -> None:
     assert arrived.tolist() == ["a", "b"]
 
 
+@pytest.mark.parametrize("label", [None, float("nan"), pd.NA, pd.NaT])
+def test_a_missing_label_is_no_class(peer, datasets, label) -> None:
+    with pytest.raises(InvalidDataset, match=r"labels\[1\] is missing"):
+        datasets.add(np.zeros((2, 3), np.float32), labels=pd.Series(["a", label], dtype=object))
+    assert peer.requests == []
+
+
 def test_a_mapping_of_arrays_arrives_as_npz(peer, datasets) -> None:
     datasets.add({"mean": np.zeros((4, 2)), "std": np.ones((4, 2))}, kind="latents", model="m")
     parts = parts_of(peer.requests[0])

@@ -76,8 +76,10 @@ def test_integers_beyond_int64_end_at_its_borders() -> None:
 def test_other_shapes_are_refused_with_both_named() -> None:
     with pytest.raises(ModelMismatch, match=r"3 x 3, the model's rows have 1 x 2 x 2"):
         codec(image()).to_model(np.zeros((1, 3, 3), np.uint8))
-    with pytest.raises(ModelMismatch, match="move the channel axis"):
+    with pytest.raises(ModelMismatch, match=r"move the channel axis .*np.moveaxis\(rows, 3, 1\)"):
         codec(image(shape=(3, 8, 8))).to_model(np.zeros((1, 8, 8, 3), np.uint8))
+    with pytest.raises(ModelMismatch, match=r"move the channel axis .*np.moveaxis\(rows, 1, 3\)"):
+        codec(image(shape=(8, 9, 3), layout="HWC")).to_model(np.zeros((1, 3, 8, 9), np.uint8))
 
 
 def test_series_come_back_in_their_own_units() -> None:
