@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from latentmill.errors import LatentmillError, Problem
 from service import work
 from service.datasets import operations as datasets
+from service.datasets.tables import DatasetRow
 from service.fits import encodings
 from service.fits import operations as fits
 from service.fits.tables import EncodingRow, FitRow
@@ -27,14 +28,15 @@ from service.work.needs import ResourceKind
 
 log = logging.getLogger("latentmill.service")
 
-Locked = type[EncodingRow] | type[FitRow] | type[ReportRow] | type[JobRow]
+Locked = type[DatasetRow] | type[EncodingRow] | type[FitRow] | type[ReportRow] | type[JobRow]
 LOCKED: tuple[tuple[ResourceKind, Locked], ...] = (
+    ("dataset", DatasetRow),
     ("encoding", EncodingRow),
     ("fit", FitRow),
     ("report", ReportRow),
     ("job", JobRow),
 )
-FAIL_ORDER: tuple[ResourceKind, ...] = ("job", "report", "fit", "encoding")
+FAIL_ORDER: tuple[ResourceKind, ...] = ("job", "report", "fit", "encoding", "dataset")
 SUBJECTS: dict[str, ResourceKind] = {
     "inspect": "model",
     "read": "dataset",
@@ -172,6 +174,8 @@ class Outcomes:
     def _start(self, session: Session, dependent: needs.Resource) -> None:
         try:
             match dependent.kind:
+                case "dataset":
+                    datasets.start(session, dependent.id)
                 case "encoding":
                     encodings.start(session, dependent.id)
                 case "fit":
@@ -191,6 +195,10 @@ class Outcomes:
 
     def _mark_failed(self, session: Session, resource: needs.Resource, problem: Problem) -> bool:
         match resource.kind:
+            case "dataset":
+                keys = datasets.mark_rejected(session, resource.id, problem)
+                self.delete_files(session, keys)
+                return bool(keys)
             case "encoding":
                 return encodings.mark_failed(session, resource.id, problem)
             case "fit":
@@ -209,7 +217,7 @@ def _goes_on_without(dependent: needs.Resource, needed: ResourceKind) -> bool:
 
 
 def _lock(session: Session, resources: list[needs.Resource]) -> None:
-    """Lock these rows, encodings before fits before reports before jobs: so does everyone who locks several."""
+    """Lock these rows, datasets before encodings, fits, reports and jobs: so does everyone who locks several."""
     for kind, table in LOCKED:
         if ids := [resource.id for resource in resources if resource.kind == kind]:
             rows = select(table.id).where(table.id.in_(ids)).order_by(table.id)

@@ -100,6 +100,8 @@ def _is_missing(label: Any) -> bool:
 
 def _written(rows: Any, folder: Path) -> Upload:
     if hasattr(rows, "to_parquet") and hasattr(rows, "to_csv"):
+        return _written_frame(rows, folder)
+    if type(rows).__module__.startswith("pyarrow.") and hasattr(rows, "schema"):
         return _written_table(rows, folder)
     if isinstance(rows, Mapping):
         path = folder / "rows.npz"
@@ -111,13 +113,28 @@ def _written(rows: Any, folder: Path) -> Upload:
     return Upload(path, path.name)
 
 
-def _written_table(frame: Any, folder: Path) -> Upload:
-    if find_spec("pyarrow") is not None:
-        path = folder / "rows.parquet"
-        frame.to_parquet(path, index=False)
-    else:
+def _written_frame(frame: Any, folder: Path) -> Upload:
+    if find_spec("pyarrow") is None:
         path = folder / "rows.csv"
         frame.to_csv(path, index=False)
+        return Upload(path, path.name)
+    path = folder / "rows.parquet"
+    try:
+        frame.to_parquet(path, index=False)
+    except (TypeError, ValueError) as error:  # Arrow's are both, too
+        raise InvalidDataset(
+            f"The DataFrame cannot be written as parquet: {error}. Each column needs a name and values of one kind: "
+            "numbers, booleans or text",
+            pointer="/file",
+        ) from error
+    return Upload(path, path.name)
+
+
+def _written_table(table: Any, folder: Path) -> Upload:
+    from pyarrow import parquet
+
+    path = folder / "rows.parquet"
+    parquet.write_table(table, path)
     return Upload(path, path.name)
 
 

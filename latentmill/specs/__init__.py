@@ -2,6 +2,7 @@
 
 from latentmill.specs.bundle import VaeManifest
 from latentmill.specs.candidates import Candidate, FittedCandidate
+from latentmill.specs.datasets import DatasetColumn
 from latentmill.specs.execution import BATCH_GRID, Execution, ExecutionRequest, MeasuredExecution
 from latentmill.specs.families import Empirical, Family, Flow, Gaussian, Mixture
 from latentmill.specs.requests import FitRequest, Format, JobRequest, PreviewRequest, ReportRequest
@@ -15,6 +16,7 @@ __all__ = [
     "Aggregate",
     "Auto",
     "Candidate",
+    "DatasetColumn",
     "Empirical",
     "Execution",
     "ExecutionRequest",

@@ -11,6 +11,7 @@ MAX_ROW_VALUES = 2**24
 
 Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_ROW_VALUES)], ...], Field(min_length=1, max_length=6)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+ColumnKind = Literal["number", "integer", "category", "boolean"]
 PositiveFinite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -81,7 +82,7 @@ class Column(Spec):
     """One column of a table and how the decoder's values become it."""
 
     name: Annotated[str, Field(min_length=1, max_length=128)]
-    kind: Literal["number", "integer", "category", "boolean"]
+    kind: ColumnKind
     mean: Finite = 0.0
     std: PositiveFinite = 1.0
     minimum: Finite | None = None

@@ -7,10 +7,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from latentmill.errors import InvalidDataset
-from latentmill.specs.rows import Column
+from latentmill.specs.rows import Column, ColumnKind
 from workers.columns import ColumnValues
 from workers.columns.fitting import digits
-from workers.columns.values import Kind
 
 CHOICES = ("categories", "kind", "maximum", "minimum", "missing")
 LARGEST_NUMBER = 1e100  # squares of what is scaled must be finite, and of what is not much smaller than it above 0
@@ -27,7 +26,7 @@ def proposed_column(name: str, given: ColumnValues, choices: Mapping[str, Any], 
     missing = bool(choices.get("missing", given.missing is not None))
     if not given.present.any():
         raise InvalidDataset(f"Column {name!r} has no values at all: drop it")
-    kind: Kind = choices.get("kind", given.kind)
+    kind: ColumnKind = choices.get("kind", given.kind)
     described: dict[str, Any] = {"name": name, "kind": kind, "missing": missing}
     if kind == "category":
         described["categories"] = _categories(name, given, choices, max_categories)
@@ -44,8 +43,8 @@ def proposed_column(name: str, given: ColumnValues, choices: Mapping[str, Any], 
 def _check_choices(name: str, choices: Mapping[str, Any]) -> None:
     if unknown := sorted(set(choices) - set(CHOICES)):
         raise InvalidDataset(f"Column {name!r}: {unknown[0]!r} cannot be chosen; {', '.join(CHOICES)} can")
-    if (kind := choices.get("kind")) is not None and kind not in get_args(Kind):
-        raise InvalidDataset(f"Column {name!r}: kind is one of {', '.join(get_args(Kind))}, not {kind!r}")
+    if (kind := choices.get("kind")) is not None and kind not in get_args(ColumnKind):
+        raise InvalidDataset(f"Column {name!r}: kind is one of {', '.join(get_args(ColumnKind))}, not {kind!r}")
 
 
 def _categories(name: str, given: ColumnValues, choices: Mapping[str, Any], most: int) -> tuple[str, ...]:

@@ -2,14 +2,24 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from latentmill.errors import InUse, InvalidRequest, LimitExceeded, NotYet, StorageFault, StorageFull, UnsupportedMedia
+from latentmill.errors import (
+    InUse,
+    InvalidRequest,
+    LimitExceeded,
+    ModelMismatch,
+    NotFound,
+    NotReady,
+    StorageFault,
+    StorageFull,
+    UnsupportedMedia,
+)
+from latentmill.specs import DatasetColumn
 from service import openapi
 from service.answers import (
     Answer,
@@ -39,10 +49,11 @@ from service.dependencies import (
 from service.expiry import end_of, parsed_expiry
 from service.keys.operations import Caller
 from service.limits import check_room
-from service.resources import find, page, waits_out
+from service.resources import find, page, waits_out, with_cause
 from service.uploads import ReceivedFile, Upload, discard, received
 from service.waiting import Sight
 from service.watching import states_of
+from service.work import needs
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Committing)
 STATES = states_of(DatasetRow)
@@ -54,8 +65,10 @@ LABEL_COLUMN_CHARACTERS = 128
 ROWS_OF_FILES = (
     "npz (the array `rows`, or the only one), npy, parquet, csv, idx or idx.gz, or a zip of images: PNG, JPEG, WebP, "
     "BMP or GIF of 8 bits, all of one size and mode, in the order of their paths; where every image lies in a folder "
-    "beside others, the folders' names are the labels."
+    "beside others, the folders' names are the labels. Columns of parquet and csv are numbers; where one is text, or "
+    "`model` is named, they are typed: numbers, integers, booleans, categories, missing where a field is empty."
 )
+MODEL_CHARACTERS = 128
 BODY = openapi.multipart(
     {
         "file": {**openapi.FILE, "description": ROWS_OF_FILES},
@@ -75,7 +88,14 @@ BODY = openapi.multipart(
         "labels": {**openapi.FILE, "description": "One label per row: npy, npz, csv, idx. Not beside `label_column`."},
         **openapi.EXPIRY_PARTS,
         "metadata": openapi.METADATA_PART,
-        "model": {"type": "string", "description": "Not part of this release: 501."},
+        "model": {
+            **openapi.TEXT,
+            "minLength": 1,
+            "maxLength": MODEL_CHARACTERS,
+            "pattern": r"^[^\x00]+$",
+            "description": "The table model, by id or name, whose columns the file has: it says what each field is, and"
+            " what it could not encode is refused. A model that is still inspected is waited for.",
+        },
         "name": openapi.NAME_PART,
     },
 )
@@ -92,7 +112,8 @@ class Dataset(Resource):
     rows: int | None
     row_shape: list[int] | None
     dtype: str | None
-    columns: list[Any] | None
+    model: str | None  # by whose columns the rows were read
+    columns: list[str | DatasetColumn] | None  # names of numbers, or what the columns of typed rows hold
     layout: operations.Layout | None  # where the channel axis of images stands, where the file said it
     labels: dict[str, int] | None
     digest: str | None
@@ -102,7 +123,7 @@ def dataset_of(session: Session, row: DatasetRow) -> Dataset:
     """The dataset as users see it."""
     return Dataset(
         **resource_fields(row, "dataset"),
-        state_reason=waits_out(session, row.id) if row.state == "reading" else None,
+        state_reason=_state_reason(session, row),
         kind="latents" if row.kind == "latents" else "rows",
         filename=row.filename,
         bytes=row.size_bytes,
@@ -110,6 +131,7 @@ def dataset_of(session: Session, row: DatasetRow) -> Dataset:
         rows=row.rows,
         row_shape=row.row_shape,
         dtype=row.dtype,
+        model=row.model_id,
         columns=row.columns,
         layout=operations.layout_of(row),
         labels=dict(row.label_counts) if row.label_counts is not None else None,
@@ -124,7 +146,9 @@ def dataset_of(session: Session, row: DatasetRow) -> Dataset:
     openapi_extra=BODY,
     responses={
         **openapi.begun(Dataset, twice="The same bytes with the same options are here already."),
-        **openapi.problems(*openapi.CREATING, UnsupportedMedia, NotYet, StorageFault, StorageFull),
+        **openapi.problems(
+            *openapi.CREATING, NotFound, NotReady, ModelMismatch, UnsupportedMedia, StorageFault, StorageFull
+        ),
     },
 )
 async def add_dataset(
@@ -153,15 +177,19 @@ def _add(services: Services, caller: Caller, idempotency_key: str | None, upload
                 check_room(session, caller.tenant_id, services.settings)
             return created(dataset_of(transaction.session, row), path=f"/v1/datasets/{row.id}", new=kept)
 
-        body = {"dataset": meant.digest(), "metadata": meant.metadata, **expiry.given()}
+        named = {} if meant.model is None else {"model": meant.model}
+        body = {"dataset": meant.digest(None), **named, "metadata": meant.metadata, **expiry.given()}
         answer = transaction.once("datasets", body, make)
     return answer, kept
 
 
 def _meant(upload: Upload) -> operations.DatasetUpload:
     kind = _kind(upload.fields.get("kind", "rows"))
-    if "model" in upload.fields:
-        raise NotYet("A model's table transform for a dataset is not part of this release.", pointer="/model")
+    model = upload.fields.get("model")
+    if model is not None and ("\0" in model or not 1 <= len(model) <= MODEL_CHARACTERS):
+        raise InvalidRequest(
+            f"model is an id or a name of 1 to {MODEL_CHARACTERS} characters, without NUL.", pointer="/model"
+        )
     column = upload.fields.get("label_column")
     if column is not None and ("\0" in column or not 1 <= len(column) <= LABEL_COLUMN_CHARACTERS):
         raise InvalidRequest(
@@ -174,6 +202,7 @@ def _meant(upload: Upload) -> operations.DatasetUpload:
         kind=kind,
         labels=_file(upload.files["labels"]) if "labels" in upload.files else None,
         label_column=column,
+        model=model,
         name=parsed_name(upload.fields.get("name")),
         metadata=parsed_metadata(upload.fields.get("metadata")),
     )
@@ -222,3 +251,12 @@ def delete_dataset(dataset: str, writing: Writing) -> Deleted:
     writing.outcomes.delete_files(writing.session, keys)
     writing.outcomes.deleted(writing.session, "dataset", row.id)
     return Deleted(object="dataset", id=row.id)
+
+
+def _state_reason(session: Session, row: DatasetRow) -> str | None:
+    if row.state != "reading":
+        return None
+    if row.model_id is not None and (waiting := needs.waiting_on(session, ("dataset", row.id))):
+        reason = f"waiting for {', '.join(needed.id for needed in waiting)}"
+        return with_cause(session, ("dataset", row.id), reason)
+    return waits_out(session, row.id)

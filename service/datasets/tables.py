@@ -22,6 +22,7 @@ class DatasetRow(ExpiringColumns, ResourceColumns, Base):
     labels_filename: Mapped[str | None] = mapped_column(String(255))
     labels_upload_key: Mapped[str | None] = mapped_column(String(255))
     label_column: Mapped[str | None] = mapped_column(String(128))
+    model_id: Mapped[str | None] = mapped_column(String(40))  # whose columns the rows are read by
 
     # What reading found.
     digest: Mapped[str | None] = mapped_column(String(64))

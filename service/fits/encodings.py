@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from latentmill.errors import Gone, InvalidLabels, ModelMismatch, Problem
 from latentmill.specs import Execution, MeasuredExecution, VaeManifest
+from latentmill.specs.datasets import is_typed, typed_columns, why_not_taken
 from service import work
 from service.database import ROW_LOCK, database_now, new_id
 from service.datasets import operations as datasets
@@ -37,6 +38,7 @@ class EncodingWork:
     dataset_kind: Literal["rows", "latents"]
     rows_key: str
     layout: datasets.Layout | None
+    columns: list[Any] | None
     rows: int
     labels_key: str | None
     label_classes: list[str] | None
@@ -98,11 +100,7 @@ def check_pair(model: ModelRow, dataset: DatasetRow, pointer: str = "/dataset") 
         return
     if manifest.encoder is None:
         raise ModelMismatch(f"{model.id} has no encoder; upload a dataset of latents (kind: latents)", pointer=pointer)
-    if manifest.rows.kind != "table" and prod(given) != prod(manifest.rows.shape):
-        raise ModelMismatch(
-            f"The rows of {dataset.id} have the shape {list(given)}, those of {model.id} {list(manifest.rows.shape)}",
-            pointer=pointer,
-        )
+    _check_rows(model, manifest, dataset, pointer)
     _check_labels(model, manifest, dataset, pointer)
 
 
@@ -134,6 +132,7 @@ def encoding_work_of(session: Session, claim: Claim) -> EncodingWork:
         dataset_kind="latents" if dataset.kind == "latents" else "rows",
         rows_key=dataset.rows_key,
         layout=datasets.layout_of(dataset),
+        columns=dataset.columns,
         rows=dataset.rows or 0,
         labels_key=dataset.labels_key,
         label_classes=datasets.classes_of(dataset),
@@ -206,6 +205,27 @@ def _begin(session: Session, row: EncodingRow, model: ModelRow, dataset: Dataset
     needs.need(session, me, ("dataset", dataset.id), settled=dataset.state == "ready")
     if not needs.waiting_on(session, me):
         start(session, row.id)
+
+
+def _check_rows(model: ModelRow, manifest: VaeManifest, dataset: DatasetRow, pointer: str) -> None:
+    """By shapes, and of tables by columns; values are looked at when they are encoded."""
+    columns = typed_columns(dataset.columns)
+    if manifest.rows.kind == "table" and columns is not None:
+        if reason := why_not_taken(manifest.rows, columns):
+            raise ModelMismatch(f"{dataset.id} does not fit {model.id}: {reason}.", pointer=pointer)
+        return
+    if is_typed(dataset.columns):
+        raise ModelMismatch(
+            f"{dataset.id} holds typed columns, the rows of {model.id} are of kind {manifest.rows.kind}; upload rows "
+            "of that kind, without model.",
+            pointer=pointer,
+        )
+    given = list(dataset.row_shape or ())
+    if prod(given) != prod(manifest.rows.shape):
+        raise ModelMismatch(
+            f"The rows of {dataset.id} have the shape {given}, those of {model.id} {list(manifest.rows.shape)}",
+            pointer=pointer,
+        )
 
 
 def _check_labels(model: ModelRow, manifest: VaeManifest, dataset: DatasetRow, pointer: str) -> None:

@@ -30,6 +30,7 @@ class EncodedDataset:
     rows: int
     rows_key: str
     layout: datasets.Layout | None
+    columns: list[Any] | None
     labels_key: str | None
     label_classes: list[str] | None
     encoding_id: str
@@ -116,6 +117,7 @@ def _encoded(session: Session, model: ModelRow, dataset_id: str) -> EncodedDatas
         rows=dataset.rows or 0,
         rows_key=dataset.rows_key,
         layout=datasets.layout_of(dataset),
+        columns=dataset.columns,
         labels_key=dataset.labels_key,
         label_classes=datasets.classes_of(dataset),
         encoding_id=encoding.id,

@@ -93,7 +93,13 @@ class Worker:
             self.outcomes.delete_files(session, models.reject(session, taken, error.problem()))
             self.outcomes.settled(session, "model", taken.subject_id, error.problem())
 
-    def read(self, rows: int = 100, shape: tuple[int, ...] = (8, 8), labels: dict[str, int] | None = None) -> None:
+    def read(
+        self,
+        rows: int = 100,
+        shape: tuple[int, ...] = (8, 8),
+        labels: dict[str, int] | None = None,
+        columns: list[Any] | None = None,
+    ) -> datasets.DatasetReading:
         taken = self.take("read")
         with self.database.writing() as session:
             reading = datasets.reading_of(session, taken)
@@ -101,10 +107,11 @@ class Worker:
             self.storage.put_bytes(key, b"rows")
             uploads = datasets.commit_reading(
                 session, taken, rows=rows, row_shape=shape, dtype="uint8", labels=labels, digest="d" * 64,
-                columns=None, layout=None, warnings=[], rows_key=key, labels_key=None, stored_bytes=4,
+                columns=columns, layout=None, warnings=[], rows_key=key, labels_key=None, stored_bytes=4,
             )  # fmt: skip
             self.outcomes.delete_files(session, uploads)
             self.outcomes.settled(session, "dataset", taken.subject_id)
+        return reading
 
     def encode(self) -> None:
         taken = self.take("encode")

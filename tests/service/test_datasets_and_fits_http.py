@@ -42,7 +42,9 @@ def test_other_options_make_another_dataset(upload):
     [
         ({"kind": "columns"}, 422, "/kind"),
         ({"kind": "images"}, 422, "/kind"),
-        ({"model": "digits"}, 501, "/model"),
+        ({"model": "digits"}, 404, "/model"),
+        ({"model": ""}, 422, "/model"),
+        ({"model": "digits", "kind": "latents"}, 422, "/model"),
         ({"label_column": ""}, 422, "/label_column"),
         ({"nonsense": "1"}, 422, "/nonsense"),
         ({"name": "x" * 70_000}, 422, "/name"),

@@ -66,7 +66,7 @@ def _integers(column: Column, given: ColumnValues, first_row: int) -> ColumnValu
 def _booleans(column: Column, given: ColumnValues, first_row: int) -> ColumnValues:
     if given.kind == "boolean":
         return given
-    if given.kind != "integer":
+    if given.kind == "category":
         _refuse_kind(column, given)
     wrong = given.present & (given.values != 0) & (given.values != 1)
     _refuse(wrong, column, given, first_row, "is neither 0 nor 1, but the column holds booleans", "correct it")

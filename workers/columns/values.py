@@ -1,12 +1,12 @@
 """The values of one column outside the model."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["number", "integer", "category", "boolean"]
+from latentmill.specs.rows import ColumnKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class ColumnValues:
     texts: tuple[str, ...] | None = None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ColumnKind:
         """What the values are by their own type."""
         if self.texts is not None:
             return "category"

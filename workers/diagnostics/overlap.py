@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmill.specs import Rows, SeriesRows
+from workers.rows import DatasetRows
 
 PAIRS = 200
 PAIRED_VALUES = 2**23  # of all pairs that are looked at
@@ -11,7 +12,7 @@ PLACES = 64  # in one row at which the next may begin
 LEAST_SHARED = 2  # steps: one alone is no window's beginning
 
 
-def overlap_warnings(rows: NDArray[np.generic], spec: Rows) -> list[str]:
+def overlap_warnings(rows: DatasetRows, spec: Rows) -> list[str]:
     """What a fit to `rows` (N, ...) should say of it; nothing where the rows are no series, or do not overlap."""
     shared = shared_steps(rows, spec) if isinstance(spec, SeriesRows) else 0
     if shared == 0 or not isinstance(spec, SeriesRows):
@@ -23,7 +24,7 @@ def overlap_warnings(rows: NDArray[np.generic], spec: Rows) -> list[str]:
     ]
 
 
-def shared_steps(rows: NDArray[np.generic], spec: SeriesRows) -> int:
+def shared_steps(rows: DatasetRows, spec: SeriesRows) -> int:
     """Steps that most rows have in common with the row before, as windows of a stride below their length do; or 0.
 
     Looks at neighbours spread evenly over the dataset: windows that were shuffled before are not recognised.

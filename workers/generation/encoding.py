@@ -22,7 +22,7 @@ from workers.generation.conveyor import Conveyor
 from workers.generation.decoding import device_errors, on_device
 from workers.models import Vae
 from workers.posteriors.encoding import DIGEST_BYTES, EncodingWriter
-from workers.rows import codec
+from workers.rows import DatasetRows, codec
 
 DEPTH = 2  # batches that wait between two stages
 HEAD_TEST_ROWS = 2_000
@@ -52,7 +52,7 @@ class _Batch:
 
 def encode_dataset(
     vae: Vae,
-    rows: NDArray[Any],
+    rows: DatasetRows,
     labels: NDArray[np.int32] | None,
     out_path: Path,
     *,
@@ -64,8 +64,9 @@ def encode_dataset(
 ) -> EncodingSummary:
     """Writes the posteriors of `rows` (N, ...) to `out_path`, then lets `head_test` judge the encoder by decoding.
 
-    rows, labels: as the readers left them, memory maps at best; `labels` are numbers of `classes`, and stay so in the
-    encoding. `check` is called before each batch and may raise to stop; `progress` hears the fraction that is done.
+    rows, labels: as the readers left them, memory maps at best, typed rows as `dataset_rows` gives them; `labels` are
+    numbers of `classes`, and stay so in the encoding. `check` is called before each batch and may raise to stop;
+    `progress` hears the fraction that is done.
     """
     number_in_model = numbers_in_model(vae, labels, classes)
     ahead: Conveyor[_Batch] = Conveyor(DEPTH)
@@ -125,7 +126,7 @@ def row_digests(rows: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _batches(
     vae: Vae,
-    rows: NDArray[Any],
+    rows: DatasetRows,
     labels: NDArray[np.int32] | None,
     number_in_model: NDArray[np.int64] | None,
     batch_rows: int,
@@ -172,7 +173,7 @@ def _model_labels(
 
 def _head_warnings(
     vae: Vae,
-    rows: NDArray[Any],
+    rows: DatasetRows,
     labels: NDArray[np.int32] | None,
     number_in_model: NDArray[np.int64] | None,
     head_test: HeadTest,

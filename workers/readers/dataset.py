@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmill.errors import InvalidDataset, LimitExceeded
-from latentmill.specs import digest_of
+from latentmill.specs import DatasetColumn, TableRows, digest_of
 from workers.disk import disk_errors
 from workers.readers.csv_text import csv_labels, open_csv
 from workers.readers.formats import format_of, spoken
@@ -21,8 +21,9 @@ from workers.readers.labels import LabelFile
 from workers.readers.npy import npy_labels, open_npy
 from workers.readers.npz import npz_labels, open_latents, open_npz
 from workers.readers.parquet import open_parquet
-from workers.readers.source import Block, ReadLimits, Source, check_rows
-from workers.readers.store import ArrayFile, kept_dtype, kept_rows
+from workers.readers.source import Block, KeptType, ReadLimits, Source, check_rows
+from workers.readers.store import ArrayFile, kept_rows
+from workers.readers.typed import check_encoded
 
 MAX_STD = 1e6
 
@@ -31,17 +32,19 @@ MAX_STD = 1e6
 class DatasetContent:
     """What a dataset holds. `labels` counts the rows of each class, in the order of the classes' numbers.
 
-    rows_path: .npy (rows, *row_shape), uint8 or float32; of a dataset of latents (rows, 2, *row_shape), means and
-    stds. labels_path: .npy (rows,) int32, class numbers. `digest` is that of the content, whatever the file was.
-    `layout` says where the channel axis of images stands, where the file said it.
+    columns: of a table of typed rows what each holds, else the columns' names, where the file has them.
+    rows_path: .npy (rows, *row_shape), uint8 or float32; float64 of typed rows, as `as_floats` lays them out; of a
+    dataset of latents (rows, 2, *row_shape), means and stds. labels_path: .npy (rows,) int32, class numbers. `digest`
+    is that of the content, whatever the file was. `layout` says where the channel axis of images stands, where the file
+    said it.
     """
 
     rows: int
     row_shape: tuple[int, ...]
-    dtype: str
+    dtype: KeptType
     labels: dict[str, int] | None
     digest: str
-    columns: list[str] | None
+    columns: list[str] | list[DatasetColumn] | None
     layout: Literal["HWC"] | None
     warnings: list[str]
     rows_path: Path
@@ -56,17 +59,24 @@ def read_dataset(
     label_column: str | None = None,
     labels_path: Path | None = None,
     labels_filename: str | None = None,
+    table: TableRows | None = None,
     out_dir: Path,
     limits: ReadLimits | None = None,
 ) -> DatasetContent:
-    """Reads the file at `path`, uploaded as `filename`, into `out_dir`; what cannot be read raises InvalidDataset."""
+    """Reads the file at `path`, uploaded as `filename`, into `out_dir`; what cannot be read raises InvalidDataset.
+
+    table: the columns of the model that the rows are for; what that model could not encode is refused, too.
+    """
     limits = limits or ReadLimits()
     if labels_path is not None and label_column is not None:
         raise InvalidDataset("Labels come from a file or from label_column; this upload names both")
     with disk_errors("a dataset was read"), ExitStack() as files:
-        source = _open(path, filename, kind, label_column, limits, out_dir, labels_beside=labels_path is not None)
+        has_labels_file = labels_path is not None
+        source = _open(path, filename, kind, label_column, limits, out_dir, table, labels_beside=has_labels_file)
+        if table is not None and source.table is None:
+            check_encoded(table, source)
         check_kept(source.rows or 0, source, limits)
-        rows_file = files.enter_context(ArrayFile(out_dir / "rows.npy", kept_dtype(source.dtype), source.row_shape))
+        rows_file = files.enter_context(ArrayFile(out_dir / "rows.npy", np.dtype(source.kept_type), source.row_shape))
         has_labels = source.has_labels or labels_path is not None
         label_file = files.enter_context(LabelFile(out_dir / "labels.npy", limits)) if has_labels else None
         for block in _checked(source, limits, is_latents=kind == "latents"):
@@ -85,6 +95,7 @@ def _open(
     label_column: str | None,
     limits: ReadLimits,
     out_dir: Path,
+    table: TableRows | None,
     *,
     labels_beside: bool,
 ) -> Source:
@@ -102,9 +113,9 @@ def _open(
             opened = open_latents if kind == "latents" else open_npz
             return opened(path, limits, label_column=label_column, scratch_dir=out_dir)
         case "parquet":
-            return open_parquet(path, limits, label_column=label_column)
+            return open_parquet(path, limits, label_column=label_column, table=table)
         case "csv":
-            return open_csv(path, limits, label_column=label_column)
+            return open_csv(path, limits, label_column=label_column, table=table)
         case "idx" | "idx.gz":
             return open_idx(path, limits, compressed=found == "idx.gz")
         case "images":
@@ -135,7 +146,7 @@ def _checked(source: Source, limits: ReadLimits, *, is_latents: bool) -> Iterato
     for block in source.blocks:
         # Headers were judged before; this counts what really came.
         check_kept(row + len(block.rows), source, limits)
-        rows = kept_rows(block.rows, row)
+        rows = block.rows if source.table is not None else kept_rows(block.rows, row)
         if is_latents:
             _check_stds(rows[:, 1], row)
         yield Block(rows, block.labels)
@@ -145,7 +156,7 @@ def _checked(source: Source, limits: ReadLimits, *, is_latents: bool) -> Iterato
 def check_kept(rows: int, source: Source, limits: ReadLimits) -> None:
     """Refuses more than may be kept: a byte of the file may become the four of a float32."""
     check_rows(rows, limits)
-    size_bytes = rows * prod(source.row_shape) * kept_dtype(source.dtype).itemsize
+    size_bytes = rows * prod(source.row_shape) * np.dtype(source.kept_type).itemsize
     if size_bytes > limits.decompressed_bytes:
         raise LimitExceeded(
             f"The rows take {size_bytes:,} bytes as they are kept; at most {limits.decompressed_bytes:,} are"
@@ -166,11 +177,14 @@ def _finished(source: Source, rows_file: ArrayFile, label_file: LabelFile | None
     if rows_file.rows == 0:
         raise InvalidDataset("The file holds no rows")
     row_shape = source.row_shape[1:] if kind == "latents" else source.row_shape
-    dtype = str(kept_dtype(source.dtype))
+    dtype = source.kept_type
     described: dict[str, Any] = {"kind": kind, "rows": rows_file.rows, "row_shape": row_shape, "dtype": dtype}
     described["values"] = rows_file.finish()
     if source.layout is not None:
         described["layout"] = source.layout
+    typed = None if source.table is None else [DatasetColumn.of(column) for column in source.table]
+    if typed is not None:
+        described["columns"] = [column.canonical() for column in typed]
     counts = None
     if label_file is not None:
         if label_file.rows != rows_file.rows:
@@ -184,9 +198,9 @@ def _finished(source: Source, rows_file: ArrayFile, label_file: LabelFile | None
         dtype=dtype,
         labels=counts,
         digest=digest_of(described),
-        columns=None if source.columns is None else list(source.columns),
         layout=source.layout,
         warnings=list(source.warnings),
+        columns=typed or (None if source.columns is None else list(source.columns)),
         rows_path=rows_file.path,
         labels_path=None if label_file is None else label_file.path,
     )

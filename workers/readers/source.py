@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmill.errors import InvalidDataset, LimitExceeded
+from latentmill.specs.rows import Column
+
+KeptType = Literal["uint8", "float32", "float64"]
 
 BLOCK_BYTES = 4 * 2**20
 MAX_ROW_VALUES = 2**24
@@ -47,6 +50,14 @@ class Source:
     has_labels: bool = False
     layout: Literal["HWC"] | None = None
     warnings: tuple[str, ...] = ()
+    table: tuple[Column, ...] | None = None  # of typed rows, which are float64 as `as_floats` lays them out
+
+    @property
+    def kept_type(self) -> KeptType:
+        """What the rows are kept in: uint8 stays (pixels 0..255), typed rows are float64, others float32."""
+        if self.table is not None:
+            return "float64"
+        return "uint8" if self.dtype == np.uint8 else "float32"
 
 
 def check_size(shape: tuple[int, ...], itemsize: int, limits: ReadLimits, what: str = "The array") -> None:

@@ -53,11 +53,6 @@ class ArrayFile:
         return buffer.getvalue()
 
 
-def kept_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """uint8 stays (pixels 0..255); every other number becomes float32, which is what models compute in."""
-    return np.dtype(np.uint8) if dtype == np.uint8 else np.dtype(np.float32)
-
-
 def kept_rows(rows: NDArray[Any], first_row: int) -> NDArray[Any]:
     """`rows` in the dtype that is kept; what that dtype cannot hold is refused by its row.
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from workers.generation.encoding import numbers_in_model
 from workers.models import Vae
 from workers.posteriors.encoding import Encoding
 from workers.posteriors.split import split_rows
-from workers.rows import RowBatch, codec
+from workers.rows import DatasetRows, RowBatch, codec
 
 BLOCK_VALUES = 2**23  # values of real rows that are held at once as floats
 SAMPLE_BYTES = 2**28  # of the rows of one candidate, as delivered
@@ -27,7 +26,7 @@ class Subject:
 
     vae: Vae
     encoding: Encoding
-    rows: NDArray[Any] | None
+    rows: DatasetRows | None
 
     def delivered(self, numbers: Rows) -> RowBatch:
         """The named rows as a job would deliver them: through the model's units, and typed."""

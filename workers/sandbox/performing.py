@@ -31,13 +31,14 @@ def _read(request: ReadRequest) -> ReadDataset:
         label_column=request.label_column,
         labels_path=request.labels_path,
         labels_filename=request.labels_filename,
+        table=request.table,
         out_dir=request.folder,
         limits=ReadLimits(**request.limits),
     )
     return ReadDataset(
         rows=content.rows,
         row_shape=content.row_shape,
-        dtype="uint8" if content.dtype == "uint8" else "float32",
+        dtype=content.dtype,
         labels=content.labels,
         digest=content.digest,
         columns=content.columns,

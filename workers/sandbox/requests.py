@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from latentmill.errors import Problem
-from latentmill.specs import MeasuredExecution, VaeManifest
+from latentmill.specs import DatasetColumn, MeasuredExecution, TableRows, VaeManifest
 from workers.sandbox.bounds import SandboxBounds
 
 MAX_WARNINGS = 100
@@ -47,6 +47,7 @@ class ReadRequest(Line):
     label_column: str | None
     labels_path: Path | None
     labels_filename: str | None
+    table: TableRows | None = None  # of the model that the rows are for
     folder: Path
     limits: dict[str, int]  # of a ReadLimits
     bounds: SandboxBounds
@@ -84,13 +85,20 @@ class ReadDataset(Line):
     kind: Literal["read"] = "read"
     rows: Annotated[int, Field(ge=1)]
     row_shape: tuple[Annotated[int, Field(ge=1)], ...]
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "float32", "float64"]
     labels: dict[str, Count] | None
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    columns: list[str] | None
+    columns: list[str] | list[DatasetColumn] | None
     layout: Literal["HWC"] | None  # where the channel axis of images stands, where the file says it
     warnings: Warnings
     stacked: bool  # means and stds of latents, one beside the other
+
+    @property
+    def told_columns(self) -> list[Any] | None:
+        """The columns as users are told them, in JSON."""
+        if self.columns is None:
+            return None
+        return [column if isinstance(column, str) else column.canonical() for column in self.columns]
 
 
 class Refused(Line):

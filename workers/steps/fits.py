@@ -22,7 +22,7 @@ from workers.posteriors.encoding import encoding_bytes, open_encoding
 from workers.posteriors.fit import fit_posterior
 from workers.posteriors.learning import Parameters as FitParameters
 from workers.posteriors.prior import declared_prior
-from workers.rows import laid_out
+from workers.rows import dataset_rows
 from workers.steps.step import Check, StoredFile, executed_here, progress_of, put_hashed
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def encode(shop: Workshop, claim: Claim, check: Check) -> None:
         else:
             summary = encode_dataset(
                 shop.vae(work.model_key, work.model_digest, execution),
-                laid_out(rows, work.layout, work.manifest.rows),
+                dataset_rows(rows, work.manifest.rows, columns=work.columns, layout=work.layout),
                 labels,
                 out_path,
                 classes=classes,

@@ -27,7 +27,7 @@ from workers.reporting.candidates import Candidate
 from workers.reporting.ground import Ground, ground_of
 from workers.reporting.report import make_report
 from workers.reporting.subject import Subject
-from workers.rows import laid_out
+from workers.rows import dataset_rows
 from workers.steps.step import Check, executed_here, progress_of, put_hashed
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def _subject(shop: Workshop, files: ExitStack, vae: Vae, dataset: EncodedDataset
     encoding = open_encoding(files.enter_context(shop.storage.as_file(dataset.encoding_key)))
     rows = None
     if dataset.kind == "rows":
-        stored = np.load(files.enter_context(shop.storage.as_file(dataset.rows_key)), mmap_mode="r")
-        rows = laid_out(stored, dataset.layout, vae.manifest.rows)
+        kept = np.load(files.enter_context(shop.storage.as_file(dataset.rows_key)), mmap_mode="r")
+        rows = dataset_rows(kept, vae.manifest.rows, columns=dataset.columns, layout=dataset.layout)
     return Subject(vae, encoding, rows)
 
 

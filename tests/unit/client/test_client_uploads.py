@@ -6,6 +6,8 @@ from email import message_from_bytes
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from latentmill.errors import InvalidDataset, Unavailable
@@ -141,3 +143,21 @@ def test_parameters_are_arrays(peer, client) -> None:
     fit = client.fits.get("fit_1")
     assert fit.diagnostics == {"gain": {}}
     assert fit.parameters()["mean"].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_typed_tables_arrive_as_parquet_with_the_model_named(peer, datasets) -> None:
+    frame = pd.DataFrame({"n": pd.array([1, None], dtype="Int64"), "t": ["a", None], "b": [True, False]})
+    for table in (frame, pa.Table.from_pandas(frame, preserve_index=False)):
+        datasets.add(table, model="people")
+    for request in peer.requests:
+        parts = parts_of(request)
+        assert (parts["file"][0], parts["model"]) == ("rows.parquet", (None, b"people"))
+        arrived = pq.read_table(io.BytesIO(parts["file"][1]))
+        assert arrived.to_pydict() == {"n": [1, None], "t": ["a", None], "b": [True, False]}
+        assert str(arrived.schema.field("n").type) == "int64"
+
+
+def test_a_column_of_two_kinds_of_objects_is_refused_by_its_name(peer, datasets) -> None:
+    with pytest.raises(InvalidDataset, match=r"column mixed.*values of one kind: numbers, booleans or text"):
+        datasets.add(pd.DataFrame({"mixed": [1, "a"]}))
+    assert peer.requests == []

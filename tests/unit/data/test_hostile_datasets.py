@@ -149,7 +149,11 @@ IDX = idx((10, 2, 2), bytes(40))
         (b"PAR1 and no more", "a.parquet", "cannot be read"),
         (parquet({"a": [1, 2]})[:-20], "a.parquet", "cannot be read"),
         (parquet({"a": [1.0, None]}), "a.parquet", "Row 1 has no value in 'a'"),
-        (parquet({"a": ["x", "y"]}), "a.parquet", "'a' holds string, not numbers; name it as label_column"),
+        (
+            parquet({"a": pa.array([1, 2], pa.timestamp("s"))}),
+            "a.parquet",
+            r"'a' holds timestamp\[ms\], not numbers; name",
+        ),
         (parquet({"a": [[1.0], [1.0, 2.0]]}), "a.parquet", "Row 1 has 2 values, the others 1"),
         (parquet({"a": [[1.0]], "b": [2.0]}), "a.parquet", "column `rows`"),
         (parquet({"a": pa.array([], pa.float64())}), "a.parquet", "no rows"),

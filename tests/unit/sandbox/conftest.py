@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from latentmill.specs import TableRows
 from workers.models.limits import BundleLimits
 from workers.readers import ReadLimits
 from workers.sandbox.bounds import SandboxBounds
@@ -33,12 +34,15 @@ def folder(tmp_path: Path) -> Path:
 def reading(tmp_path: Path, folder: Path) -> Callable[..., ReadRequest]:
     """A request to read a file of these bytes."""
 
-    def request(data: bytes, filename: str, *, limits: ReadLimits | None = None, **bounds) -> ReadRequest:
+    def request(
+        data: bytes, filename: str, *, limits: ReadLimits | None = None, table: TableRows | None = None, **bounds
+    ) -> ReadRequest:
         path = tmp_path / "upload"
         path.write_bytes(data)
         return ReadRequest(
             path=path, filename=filename, dataset_kind="rows", label_column=None, labels_path=None,
-            labels_filename=None, folder=folder, limits=asdict(limits or ReadLimits()), bounds=SandboxBounds(**bounds),
+            labels_filename=None, table=table, folder=folder, limits=asdict(limits or ReadLimits()),
+            bounds=SandboxBounds(**bounds),
         )  # fmt: skip
 
     return request

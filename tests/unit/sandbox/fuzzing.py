@@ -70,6 +70,7 @@ def attempts(reader: str) -> Callable[[Generator, Path], str]:
         return open_one
 
     from tests.unit.sandbox.made_files import MAKERS, hostile
+    from tests.unit.sandbox.made_tables import TABLE
     from tests.unit.sandbox.mutations import pick
     from workers.readers import ReadLimits, read_dataset
 
@@ -79,6 +80,8 @@ def attempts(reader: str) -> Callable[[Generator, Path], str]:
         data, name = hostile(random, reader)
         (scratch / "upload").write_bytes(data)
         choices: dict = {"kind": "latents"} if reader == "npz" and random.random() < 0.2 else {}
+        if reader == "tables" and random.random() < 0.6:
+            choices["table"] = TABLE
         if random.random() < 0.15:
             labels, labels_name = hostile(random, pick(random, list(MAKERS)))
             (scratch / "labels").write_bytes(labels)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.random import Generator
 from PIL import Image
 
+from tests.unit.sandbox.made_tables import tables
 from tests.unit.sandbox.mutations import JSON_VALUES, NUMBERS, mutated, pick, spoilt
 
 DESCRIPTIONS = (
@@ -172,6 +173,7 @@ def _picture(random: Generator, mode: tuple[str, str], size: tuple[int, int]) ->
 
 MAKERS: dict[str, Callable[[Generator], Made]] = {
     "npy": npy, "npz": npz, "parquet": parquet, "csv": csv, "idx": idx, "images": images,
+    "tables": tables,
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 import latentmill
 from latentmill.errors import InvalidBundle, InvalidDataset, OutOfMemory, Unavailable
+from latentmill.specs import DatasetColumn, TableRows
 from workers.sandbox import process
 from workers.sandbox.sandbox import Sandbox
 
@@ -72,6 +73,24 @@ def test_pictures_of_every_format_are_read_within_the_walls(sandbox, reading, fo
     rows = np.load(folder / "rows.npy")
     assert all(np.array_equal(rows[i], pixels) for i in (0, 1, 3, 4))
     assert np.abs(rows[2].astype(int) - pixels).max() < 30
+
+
+@pytest.mark.parametrize("filename", ["a.csv", "a.parquet"])
+def test_typed_tables_are_read_by_a_model_within_the_walls(sandbox, reading, folder, filename) -> None:
+    model = TableRows(
+        columns=(
+            {"name": "yes", "kind": "boolean", "missing": True},
+            {"name": "grade", "kind": "category", "categories": ("1", "2")},
+            {"name": "n", "kind": "integer"},
+        )
+    )
+    buffer = io.BytesIO(b"n,grade,yes\n1,2,true\n2,1,\n")
+    if filename == "a.parquet":
+        pq.write_table(pa.table({"n": [1, 2], "grade": ["2", "1"], "yes": [True, None]}), buffer := io.BytesIO())
+    content = sandbox.read(reading(buffer.getvalue(), filename, table=model), check=nothing)
+    assert (content.rows, content.row_shape, content.dtype) == (2, (3,), "float64")
+    assert content.told_columns == [DatasetColumn.of(column).canonical() for column in model.columns]
+    np.testing.assert_array_equal(np.load(folder / "rows.npy"), [[1, 1, 1], [np.nan, 0, 2]])
 
 
 def test_a_bundle_is_inspected_within_its_bound_on_memory(sandbox, inspecting) -> None:
