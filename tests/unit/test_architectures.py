@@ -18,6 +18,7 @@ from workers.models.inspection import inspect_bundle
 
 MLP = {"name": "mlp", "hidden": [16, 8], "activation": "elu", "output": "sigmoid"}
 CONV = {"name": "conv", "channels": [4, 8], "hidden": [16], "resize": 16}
+RESIDUAL = {"name": "residual", "channels": [4, 8], "blocks": 1, "groups": 2}
 IMAGE = {"kind": "image", "shape": [3, 14, 14]}
 
 
@@ -40,10 +41,13 @@ def bundle_of(manifest: dict, path, scale: float = 0.2):
     generator = torch.Generator().manual_seed(0)
     networks = registry.build(VaeManifest.model_validate(manifest), DEFAULT_LIMITS)
     weights = {
-        f"{part}.{name}": scale * torch.randn(weight.shape, generator=generator)
+        f"{part}.{name}": scale * torch.randn(weight.shape, generator=generator).abs_()
+        if name.endswith("running_var")
+        else scale * torch.randn(weight.shape, generator=generator)
         for part, network in (("encoder", networks.encoder), ("decoder", networks.decoder))
         if network is not None
         for name, weight in network.state_dict().items()
+        if weight.ndim  # not how many batches a batch norm has seen
     }
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("vae.json", json.dumps(manifest))
@@ -51,7 +55,7 @@ def bundle_of(manifest: dict, path, scale: float = 0.2):
     return path
 
 
-@pytest.mark.parametrize("architecture", [MLP, CONV], ids=["mlp", "conv"])
+@pytest.mark.parametrize("architecture", [MLP, CONV, RESIDUAL], ids=["mlp", "conv", "residual"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -99,8 +103,69 @@ def test_mlp_is_what_its_numbers_say(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("head", "labels"),
+    [
+        ({"head": "pair"}, None),
+        ({"head": "chunked", "scale": "std"}, {"classes": ["a", "b"]}),
+        ({"scale": "none"}, {"classes": ["a", "b"], "encoding": "index"}),
+    ],
+)
+def test_residual_blocks_have_spatial_latents(head, labels, tmp_path):
+    manifest = manifest_of(RESIDUAL, latent={"shape": [2, 7, 7]}, encoder=head, labels=labels)
+    vae = load_vae(open_bundle(bundle_of(manifest, tmp_path / "a.zip")))
+    y = torch.tensor([0, 1, 1]) if labels else None
+    mean, std = vae.encode(torch.rand(3, 3, 14, 14), y)
+    assert mean.shape == std.shape == (3, 2 * 7 * 7)
+    rows = vae.decode(torch.zeros(3, 98), y)
+    assert rows.shape == (3, 3, 14, 14)
+    torch.testing.assert_close(rows[1], rows[2])
+    assert torch.allclose(rows[0], rows[1]) == (labels is None)
+
+
+@pytest.mark.parametrize("norm", ["group", "batch", "none"])
+def test_residual_is_what_its_numbers_say(norm, tmp_path):
+    manifest = manifest_of({**RESIDUAL, "norm": norm, "channels": [4]}, encoder=None)
+    path = bundle_of(manifest, tmp_path / "a.zip")
+    weights = open_bundle(path).tensors
+
+    def normed(name, value):
+        if norm == "batch":
+            running = [weights[f"decoder.{name}.running_{what}"] for what in ("mean", "var")]
+            value = nn.functional.batch_norm(
+                value, *running, weights[f"decoder.{name}.weight"], weights[f"decoder.{name}.bias"]
+            )
+        if norm == "group":
+            value = nn.functional.group_norm(
+                value, 2, weights[f"decoder.{name}.weight"], weights[f"decoder.{name}.bias"]
+            )
+        return nn.functional.silu(value)
+
+    def convolved(name, value):
+        return nn.functional.conv2d(
+            value, weights[f"decoder.{name}.weight"], weights[f"decoder.{name}.bias"], padding=1
+        )
+
+    z = torch.randn(3, 5)
+    start = nn.functional.linear(z, weights["decoder.spread.weight"], weights["decoder.spread.bias"])
+    start = start.reshape(3, 4, 14, 14)
+    half = convolved("level0_block0_conv0", normed("level0_block0_norm0", start))
+    block = start + convolved("level0_block0_conv1", normed("level0_block0_norm1", half))
+    expected = torch.sigmoid(convolved("out", normed("norm", block)))
+    torch.testing.assert_close(load_vae(open_bundle(path)).decode(z), expected)
+
+
+@pytest.mark.parametrize(
     ("architecture", "changes", "says"),
     [
+        ({**RESIDUAL, "channels": [4] * 3}, {}, "not 14 x 14"),
+        ({**RESIDUAL, "channels": []}, {}, "channels of residual"),
+        ({**RESIDUAL, "blocks": 10**6}, {}, "blocks of residual must be a whole number from 1 to 32"),
+        ({**RESIDUAL, "groups": 3}, {}, "3 does not divide 4"),
+        ({**RESIDUAL, "norm": "layer"}, {}, "norm of residual"),
+        (RESIDUAL, {"latent": {"shape": [2, 14, 14]}}, r"\[C, 7, 7\]"),
+        (RESIDUAL, {"latent": {"shape": [2, 7, 7]}, "encoder": {"head": "interleaved"}}, "head chunked"),
+        (RESIDUAL, {"rows": {"kind": "tensor", "shape": [3]}}, "images of layout CHW"),
+        ({**RESIDUAL, "channels": [2**14] * 8, "blocks": 32}, {}, "not 14 x 14"),
         ({**MLP, "hidden": []}, {}, "hidden of mlp"),
         ({**MLP, "hidden": [0]}, {}, "hidden of mlp"),
         ({**MLP, "activation": "sin"}, {}, "activation of mlp"),
@@ -128,7 +193,7 @@ def test_operators_add_architectures_by_entry_point(monkeypatch, tmp_path):
     manifest = manifest_of({"name": "doubling"}, encoder=None, rows={"kind": "tensor", "shape": [5]})
     vae = load_vae(open_bundle(bundle_of(manifest, tmp_path / "a.zip")))
     assert vae.decode(torch.ones(2, 5)).shape == (2, 5)
-    with pytest.raises(InvalidBundle, match="conv, doubling, mlp, sequential"):
+    with pytest.raises(InvalidBundle, match="autoencoder_kl, conv, doubling, mlp, residual, sequential"):
         registry.build(VaeManifest.model_validate(manifest_of({"name": "tripling"})), DEFAULT_LIMITS)
 
 

@@ -20,6 +20,23 @@ def join_labels(manifest: VaeManifest) -> Steps:
     return [flat, one_hot, {"id": "labelled", "layer": "Concat", "inputs": ["flat", "one_hot"]}]
 
 
+def label_planes(manifest: VaeManifest, sides: tuple[int, ...]) -> Steps:
+    """Steps that put the labels beside the channels before them: a plane of `sides` for each class, as `planes`."""
+    if manifest.labels is None:
+        return []
+    classes = len(manifest.labels.classes)
+    one_hot: Steps = []
+    if manifest.labels.encoding == "index":
+        one_hot = [{"id": "one_hot", "layer": "OneHot", "inputs": ["y"], "classes": classes}]
+    return [
+        {"id": "features", "layer": "Identity"},
+        *one_hot,
+        {"id": "points", "layer": "Reshape", "inputs": ["one_hot" if one_hot else "y"], "shape": [classes, 1, 1]},
+        {"id": "labels", "layer": "Expand", "shape": [classes, *sides]},
+        {"id": "planes", "layer": "Concat", "inputs": ["features", "labels"], "dim": 1},
+    ]
+
+
 def label_width(manifest: VaeManifest) -> int:
     return len(manifest.labels.classes) if manifest.labels is not None else 0
 

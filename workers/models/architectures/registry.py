@@ -12,6 +12,7 @@ from latentmill.specs import VaeManifest
 from workers.models.architectures.autoencoder_kl import autoencoder_kl
 from workers.models.architectures.conv import conv
 from workers.models.architectures.mlp import mlp
+from workers.models.architectures.residual import residual
 from workers.models.architectures.sequential.architecture import sequential
 from workers.models.limits import BundleLimits
 
@@ -36,6 +37,7 @@ _BUILT_IN: dict[str, Architecture] = {
     "sequential": sequential,
     "mlp": mlp,
     "conv": conv,
+    "residual": residual,
     "autoencoder_kl": autoencoder_kl,
 }
 
