@@ -12,6 +12,7 @@ from latentmill.exporting.tracing import node_name
 if TYPE_CHECKING:
     from latentmill.exporting.translation import Translation
 
+_SHAPED_LIKE = {"expand_as", "view_as", "reshape_as", "type_as", "to"}  # the other tensor gives no values
 _FILLED = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
 
 
@@ -62,7 +63,8 @@ class Stored:
             return True
         if node.op not in ("call_function", "call_method", "call_module") or name in functions.RANDOM:
             return False
-        return bool(node.all_input_nodes) and all(self.holds(item) for item in node.all_input_nodes)
+        sources = node.all_input_nodes[:1] if name in _SHAPED_LIKE else node.all_input_nodes
+        return bool(sources) and all(self.holds(item) for item in sources)
 
     def _row(self, node: fx.Node, like: fx.Node, axis: int, dimensions: int) -> Tensor:
         value = self._work.value(node)

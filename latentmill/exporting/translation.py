@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from latentmill.errors import InvalidBundle
 from latentmill.exporting import functions
 from latentmill.exporting.arguments import arguments
 from latentmill.exporting.arithmetic import ARITHMETIC
@@ -43,16 +44,27 @@ class Translation:
         for node in self.traced.nodes:
             if node not in needed:
                 continue  # latents that a forward draws beside mean and scale, the indices of a maximum
-            if node.op == "placeholder":
-                self.ids[node] = self.steps.given if node.target == "given" else str(node.target)
-                self.rows_axis[node] = 0
-            elif self.stored.holds(node):
-                continue  # the same for whatever input: a step, when something reads it
-            elif node.op == "call_module":
-                self.ids[node] = self._module(node)
-            elif node.op in ("call_function", "call_method"):
-                self._call(node)
+            try:
+                self._translate(node)
+            except InvalidBundle:
+                raise
+            except Exception as error:  # arguments that no function here has thought of
+                what = (
+                    f"{node_name(node)} is called in a way that a bundle cannot say ({type(error).__name__}: {error})"
+                )
+                raise self.refuse(node, what) from error
         return self.steps.network([self._returned(node) for node in self.traced.outputs])
+
+    def _translate(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            self.ids[node] = self.steps.given if node.target == "given" else str(node.target)
+            self.rows_axis[node] = 0
+        elif self.stored.holds(node):
+            return  # the same for whatever input: a step, when something reads it
+        elif node.op == "call_module":
+            self.ids[node] = self._module(node)
+        elif node.op in ("call_function", "call_method"):
+            self._call(node)
 
     def value(self, node: fx.Node) -> Tensor:
         value: Tensor = self.traced.values[node]

@@ -180,5 +180,5 @@ SHAPES = [
     Shape("einsum", MlpEncoder, EinsumDecoder, GREY, engine="onnx"),
     Shape("named tuple", NamedEncoder, MlpDecoder, GREY),
     Shape("dictionary", DictionaryEncoder, MlpDecoder, GREY),
-    Shape("z among the outputs", DrawingEncoder, MlpDecoder, GREY, engine="onnx", options=PLACES),
+    Shape("z among the outputs", DrawingEncoder, MlpDecoder, GREY, options=PLACES),
 ]

@@ -258,6 +258,30 @@ def test_decoders_with_a_learned_std(export):
     torch.testing.assert_close((mean, std), tuple(value.detach() for value in decoder(z)))
 
 
+@pytest.mark.parametrize(
+    "std", [lambda s, x: s.exp().expand_as(x), lambda s, x: torch.ones_like(x) * s.exp(), lambda s, x: x * 0 + s.exp()]
+)
+def test_decoders_with_one_std_for_all_rows(std, export):
+    decoder = Forward(
+        lambda self, z: (self.x(z), std(self.log_std, self.x(z))),
+        x=nn.Linear(D, 12),
+        log_std=nn.Parameter(torch.randn(12)),
+    )
+    vae, _ = export(None, decoder, TENSOR, likelihood={"kind": "gaussian", "std": "learned"}, engine="torch")
+    z = torch.randn(3, D)
+    torch.testing.assert_close(vae.decode_with_std(z), tuple(value.detach() for value in decoder(z)))
+
+
+def test_what_no_output_needs_is_not_looked_at(export):
+    def drawing(self, x):
+        mean, log_variance = self.heads(x.flatten(1)).chunk(2, 1)
+        return mean + torch.randn_like(mean) * log_variance.exp(), mean, log_variance
+
+    vae, bundle = export(Forward(drawing, heads=heads()), outputs={"mean": 1, "scale": 2}, engine="torch")
+    assert bundle.engine == "torch"
+    assert vae.encode(torch.rand(3, 1, 8, 8))[0].shape == (3, D)
+
+
 def test_a_learned_prior_travels(export):
     means = torch.randn(3, D)
     prior = {"kind": "mixture", "weights": torch.full((3,), 1 / 3), "means": means, "variances": torch.ones(3, D)}
@@ -305,6 +329,8 @@ REFUSED = {
     ),
     "a bilinear layer": (lambda self, x: self.b(x.flatten(1), x.flatten(1)), {"b": nn.Bilinear(64, 64, D)}, "Bilinear"),
     "an unknown function": (lambda self, x: torch.cumsum(x.flatten(1), 1)[:, :D], {}, "cumsum"),
+    "a matrix that is no weight": (lambda self, x: (x[:, 0] @ x[:, 0]).flatten(1)[:, :D], {}, "matrices that are both"),
+    "arguments of another kind": (lambda self, x: torch.max(x, self.w).flatten(1)[:, :D], {"w": torch.ones(1)}, "max"),
     "numpy": (lambda self, x: torch.from_numpy(np.asarray(x.flatten(1)[:, :D])), {}, "cannot be exported"),
     "rows mixed by reshape": (lambda self, x: x.reshape(64, -1).t()[:, :D], {}, "rows"),
     "rows mixed by mean": (lambda self, x: (x - x.mean()).flatten(1)[:, :D], {}, "over the rows"),
