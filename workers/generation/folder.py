@@ -62,7 +62,9 @@ def _row(manifest: Mapping[str, Any]) -> str:
     if kind == "table":
         names = [column["name"] for column in manifest["columns"]]
         return f"table of {len(names):,} columns: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
-    return f"{kind} of shape {tuple(manifest['shape'])}, {manifest['dtype']}"
+    features = manifest.get("columns") or []
+    named = f": {', '.join(features[:12])}{', ...' if len(features) > 12 else ''}" if features else ""
+    return f"{kind} of shape {tuple(manifest['shape'])}, {manifest['dtype']}{named}"
 
 
 def _labels(counts: Mapping[str, int] | None) -> dict[str, str]:

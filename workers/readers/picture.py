@@ -116,7 +116,8 @@ def _mode(image: Image.Image, name: str) -> str:
     """The mode of the pixels by the header, or why they are not read."""
     if getattr(image, "is_animated", False):
         raise InvalidDataset(f"{name!r} holds several pictures (an animation?); save one a file")
-    if image.format == "PNG" and "16" in str(getattr(image, "tile", "")):  # "RGB;16B" would be read as RGB
+    if image.format == "PNG" and any("16" in str(tile[3]) for tile in getattr(image, "tile", ())):
+        # Pillow reads what is stored as "RGB;16B" as RGB.
         raise InvalidDataset(
             f"{name!r} has 16 bits a channel, of which 8 would be lost; save it with 8, or upload all as one array "
             "(npy) of floats in the model's range"

@@ -42,6 +42,12 @@ def manifest_of(folder: Path, format: str) -> dict:
     }
 
 
+def test_the_card_names_the_features_of_a_series(tmp_path: Path) -> None:
+    series = {"row_kind": "series", "shape": [30, 2], "dtype": "float32", "columns": ["load", "price"]}
+    card = dataset_card(manifest_of(tmp_path, "npz") | series)
+    assert "series of shape (30, 2), float32: load, price" in card
+
+
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="coreutils are not here")
 def test_sha256sum_accepts_the_checksums(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, "npz")

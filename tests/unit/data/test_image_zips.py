@@ -67,6 +67,13 @@ def test_pixels_come_as_they_are_stored(read, format: str, channels: int) -> Non
     assert np.array_equal(rows_of(content), images)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_16_pixels_are_not_16_bits(read, mode: str) -> None:
+    pixels = RANDOM.integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert("RGB").convert(mode)
+    assert read({"16/16.png": packed(image)}).row_shape[:2] == (16, 16)
+
+
 def test_jpeg_is_decoded_as_pillow_does(read) -> None:
     data = picture(RANDOM.integers(0, 256, (16, 24, 3), dtype=np.uint8), "JPEG")
     content = read({"a.jpg": data, "b.JPEG": data, "c.png": data})  # the bytes say what it is, not the name
