@@ -4,7 +4,7 @@ import errno
 import os
 import traceback
 
-from latentmill.errors import LatentmillError
+from latentmill.errors import LatentmillError, OutOfMemory
 from workers.readers import ReadLimits, read_dataset
 from workers.sandbox.endings import Exit, unexpected
 from workers.sandbox.requests import InspectedBundle, InspectRequest, ReadDataset, ReadRequest, Refused, Request
@@ -67,7 +67,8 @@ def _leave_if_bound_reached(error: BaseException) -> None:
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    # Arrow's is a MemoryError; torch's has no type of its own on the CPU.
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "bad_alloc" in str(error))
-    )
+    # Arrow's is a MemoryError; those of torch, on the CPU, and of onnxruntime have no type of their own.
+    if isinstance(error, MemoryError | OutOfMemory):
+        return True
+    said = ("can't allocate memory", "bad_alloc", "Failed to allocate memory")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)

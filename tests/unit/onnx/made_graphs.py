@@ -64,6 +64,54 @@ def encoder() -> ModelProto:
     return graph_of(steps, [value("x", "N", ROW)], outputs, {"V": WEIGHT.T.copy()})
 
 
+def convolutional(latent_size: int) -> ModelProto:
+    """z (N, D) -> x (N, 1, 16, 16), by ways that have many kernels."""
+    generator = np.random.default_rng(0)
+    weights = {
+        "W": generator.normal(size=(latent_size, 256)).astype(np.float32),
+        "K": generator.normal(size=(16, 8, 4, 4)).astype(np.float32),
+        "L": generator.normal(size=(1, 8, 3, 3)).astype(np.float32),
+        "s": np.array([-1, 16, 4, 4]),
+        "scale": np.ones(8, np.float32),
+        "bias": np.zeros(8, np.float32),
+        "double": np.array([1, 1, 2, 2], np.float32),
+    }
+    nodes = [
+        node("MatMul", "z W", "a"),
+        node("Reshape", "a s", "b"),
+        node("ConvTranspose", "b K", "c", strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("InstanceNormalization", "c scale bias", "d"),
+        node("Relu", "d", "e"),
+        node("Resize", "e _ double", "f", mode="nearest"),
+        node("Conv", "f L", "g", pads=[1, 1, 1, 1]),
+        node("Sigmoid", "g", "x"),
+    ]
+    return graph_of(nodes, [value("z", "N", latent_size)], [value("x", "N", 1, 16, 16)], weights)
+
+
+def recurrent(steps: int) -> ModelProto:
+    """z (N, 2) -> x (N, steps, 3): an LSTM whose first state has as many rows as the batch."""
+    generator = np.random.default_rng(0)
+    weights = {
+        "V": generator.normal(size=(1, 4 * ROW, LATENT)).astype(np.float32),
+        "R": generator.normal(size=(1, 4 * ROW, ROW)).astype(np.float32),
+        "zero": np.array([0]), "one": np.array([1]), "last": np.array([1]), "hidden": np.array([ROW]),
+        "times": np.array([steps, 1, 1]), "axis": np.array([0]), "directions": np.array([1]),
+    }  # fmt: skip
+    nodes = [
+        node("Shape", "z", "shape"),
+        node("Slice", "shape zero one", "rows"),
+        node("Concat", "one rows hidden", "states", axis=0),
+        node("ConstantOfShape", "states", "h"),
+        node("Unsqueeze", "z axis", "z1"),
+        node("Tile", "z1 times", "given"),
+        node("LSTM", "given V R _ _ h h", "made", hidden_size=ROW),
+        node("Squeeze", "made directions", "alone"),
+        node("Transpose", "alone", "x", perm=[1, 0, 2]),
+    ]
+    return graph_of(nodes, [value("z", "N", LATENT)], [value("x", "N", steps, ROW)], weights)
+
+
 def write(
     path: Path, manifest: dict[str, Any] = MANIFEST, graph: ModelProto | bytes | None = None, **members: Any
 ) -> Path:

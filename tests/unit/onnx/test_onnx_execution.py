@@ -12,7 +12,7 @@ import torch
 
 from latentmill.errors import InvalidBundle
 from latentmill.specs import Execution
-from tests.unit.onnx.made_graphs import MANIFEST, decoder, graph_of, node, value, write
+from tests.unit.onnx.made_graphs import MANIFEST, convolutional, decoder, node, write
 from workers.devices import is_out_of_memory
 from workers.models import load_vae, open_bundle
 from workers.models.onnx.runtime import load_onnxruntime
@@ -51,36 +51,10 @@ print(json.dumps({"one": one, "tasks": tasks, "two": decoded(2), "grown": grown(
 """
 
 
-def convolutional() -> bytes:
-    """z (N, 16) -> x (N, 1, 16, 16), by ways that have many kernels."""
-    generator = np.random.default_rng(0)
-    weights = {
-        "W": generator.normal(size=(LATENT, 256)).astype(np.float32),
-        "K": generator.normal(size=(16, 8, 4, 4)).astype(np.float32),
-        "L": generator.normal(size=(1, 8, 3, 3)).astype(np.float32),
-        "s": np.array([-1, 16, 4, 4]),
-        "scale": np.ones(8, np.float32),
-        "bias": np.zeros(8, np.float32),
-        "double": np.array([1, 1, 2, 2], np.float32),
-    }
-    nodes = [
-        node("MatMul", "z W", "a"),
-        node("Reshape", "a s", "b"),
-        node("ConvTranspose", "b K", "c", strides=[2, 2], pads=[1, 1, 1, 1]),
-        node("InstanceNormalization", "c scale bias", "d"),
-        node("Relu", "d", "e"),
-        node("Resize", "e _ double", "f", mode="nearest"),
-        node("Conv", "f L", "g", pads=[1, 1, 1, 1]),
-        node("Sigmoid", "g", "x"),
-    ]
-    graph = graph_of(nodes, [value("z", "N", LATENT)], [value("x", "N", 1, 16, 16)], weights)
-    return graph.SerializeToString()
-
-
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     manifest = {**MANIFEST, "latent": {"shape": [LATENT]}, "rows": {"kind": "image", "shape": [1, 16, 16]}}
-    return write(tmp_path / "conv.vae.zip", manifest, convolutional())
+    return write(tmp_path / "conv.vae.zip", manifest, convolutional(LATENT))
 
 
 def in_a_process(bundle: Path, order: list[int], cache: Path) -> dict:

@@ -58,6 +58,7 @@ def says(words: str, *parts: str) -> None:
         (b"\x08" + b"\xff" * 20, "number without end"),
         (b"\x0b\x0c", "field of the kind 3"),
         (decoder().SerializeToString()[:-3], "middle"),
+        (decoder().SerializeToString().replace(b"MatMul", b"Mat\xff\xfel"), "not UTF-8"),
         (decoder().SerializeToString() + b"\xd0\x3e\x01", "which ONNX"),
     ],
 )

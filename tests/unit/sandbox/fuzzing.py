@@ -59,15 +59,8 @@ def peak_bytes() -> int:
 
 def attempts(reader: str) -> Callable[[Generator, Path], str]:
     """What to do with one input for this reader; it returns what came of it."""
-    if reader == "bundle":
-        from tests.unit.sandbox.made_bundles import hostile_bundle, opened
-
-        def open_one(random: Generator, scratch: Path) -> str:
-            path = scratch / "upload"
-            path.write_bytes(hostile_bundle(random))
-            return _outcome(lambda: opened(path))
-
-        return open_one
+    if reader in ("bundle", "graphs"):
+        return _opening(reader)
 
     from tests.unit.sandbox.made_files import MAKERS, hostile
     from tests.unit.sandbox.made_tables import TABLE
@@ -97,6 +90,24 @@ def attempts(reader: str) -> Callable[[Generator, Path], str]:
         return outcome
 
     return read_one
+
+
+def _opening(reader: str) -> Callable[[Generator, Path], str]:
+    """Bundles of either engine."""
+    make: Callable[[Generator], bytes]
+    if reader == "bundle":
+        from tests.unit.sandbox.made_bundles import hostile_bundle as make
+        from tests.unit.sandbox.made_bundles import opened
+    else:
+        from tests.unit.sandbox.made_graph_bundles import hostile_graph_bundle as make
+        from tests.unit.sandbox.made_graph_bundles import opened_graphs as opened
+
+    def open_one(random: Generator, scratch: Path) -> str:
+        path = scratch / "upload"
+        path.write_bytes(make(random))
+        return _outcome(lambda: opened(path))
+
+    return open_one
 
 
 def _outcome(work: Callable[[], object]) -> str:

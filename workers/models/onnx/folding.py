@@ -62,6 +62,14 @@ def _divide(left: Array, right: Array) -> Array:
     return quotient * np.sign(left) * np.sign(right)
 
 
+def _modulo(attributes: Attributes, inputs: list[Any], opset: int) -> Array:
+    """With the sign of the divisor, or with `fmod` that of what is divided."""
+    left, right = inputs
+    if np.issubdtype(left.dtype, np.integer) and not right.all():
+        raise Unknown
+    return _elementwise(np.fmod if attributes.get("fmod") else np.mod)(attributes, inputs, opset)
+
+
 def _cast(attributes: Attributes, inputs: list[Any], opset: int) -> Array:
     from onnx.helper import tensor_dtype_to_np_dtype
 
@@ -168,10 +176,13 @@ _FOLDED: dict[str, Callable[[Attributes, list[Any], int], Array]] = {
     "Sub": _elementwise(np.subtract),
     "Mul": _elementwise(np.multiply),
     "Div": _elementwise(_divide),
+    "Mod": _modulo,
     "Neg": _elementwise(np.negative),
     "Abs": _elementwise(np.abs),
     "Floor": _elementwise(np.floor),
     "Ceil": _elementwise(np.ceil),
+    "Round": _elementwise(np.round),
+    "Sign": _elementwise(np.sign),
     "Sqrt": _elementwise(np.sqrt),
     "Equal": _elementwise(np.equal),
     "Less": _elementwise(np.less),

@@ -111,6 +111,7 @@ class _Walk:
     def _infer(self, node: "NodeProto", words: str) -> None:
         """Shapes and kinds of the node's outputs."""
         from onnx import defs, helper, numpy_helper
+        from onnx.checker import ValidationError
         from onnx.shape_inference import InferenceError, infer_node_outputs
 
         walked = self.walked
@@ -123,7 +124,7 @@ class _Walk:
         data = {name: numpy_helper.from_array(walked.known[name]) for name in names if name in walked.known}
         try:
             found = infer_node_outputs(schema, node, types, data, opset_imports=self._imports)
-        except (InferenceError, ValueError, RuntimeError) as error:
+        except (InferenceError, ValidationError, ValueError, RuntimeError) as error:
             raise InvalidBundle(f"{words} does not fit a batch of {self._rows}: {_first_line(error)}") from error
         for name in node.output:
             if name:

@@ -17,17 +17,20 @@ _FIXED_BYTES = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
 
 
 class _Message:
-    """What a kind of message is called; which of its fields are messages, and which are numbers."""
+    """What a kind of message is called; which of its fields are messages, texts and numbers."""
 
     def __init__(self, descriptor: Any) -> None:
         self.name: str = descriptor.name
         self.known: frozenset[int] = frozenset(descriptor.fields_by_number)
         self.inner: dict[int, Any] = {}
+        self.texts: set[int] = set()
         self.numbers: set[int] = set()
         for number, field in descriptor.fields_by_number.items():
             if field.type == field.TYPE_MESSAGE:
                 self.inner[number] = field.message_type
-            elif field.type not in (field.TYPE_STRING, field.TYPE_BYTES, field.TYPE_FLOAT, field.TYPE_DOUBLE):
+            elif field.type == field.TYPE_STRING:
+                self.texts.add(number)
+            elif field.type not in (field.TYPE_BYTES, field.TYPE_FLOAT, field.TYPE_DOUBLE):
                 self.numbers.add(number)
 
 
@@ -54,27 +57,35 @@ class _Scan:
         waiting = [(outermost, 0, len(self._content), 1)]
         while waiting:
             message, place, end, depth = waiting.pop()
+            if depth > _DEPTH_AT_MOST:
+                raise self._damaged(f"nests messages more than {_DEPTH_AT_MOST} deep")
             while place < end:
-                tag, place = self._varint(place, end)
-                number, wire_type = tag >> 3, tag & 7
-                self._count(message, number)
-                if wire_type == _VARINT:
-                    _, place = self._varint(place, end)
-                elif wire_type in _FIXED_BYTES:
-                    place += _FIXED_BYTES[wire_type]
-                elif wire_type == _LENGTH:
-                    length, place = self._varint(place, end)
-                    if number in message.inner:
-                        if depth == _DEPTH_AT_MOST:
-                            raise self._damaged(f"nests messages more than {_DEPTH_AT_MOST} deep")
-                        waiting.append((_message(message.inner[number]), place, place + length, depth + 1))
-                    elif number in message.numbers:
-                        self._count_packed(length)
-                    place += length
-                else:
-                    raise self._damaged(f"has a field of the kind {wire_type} at byte {place:,}")
-                if place > end:
-                    raise self._damaged(f"ends in the middle of a {message.name}")
+                number, first, place = self._field(message, place, end)
+                if number in message.inner and first is not None:
+                    waiting.append((_message(message.inner[number]), first, place, depth + 1))
+
+    def _field(self, message: _Message, place: int, end: int) -> tuple[int, int | None, int]:
+        """The number of the field at `place`, where its content begins if it has a length, and where it ends."""
+        tag, place = self._varint(place, end)
+        number, wire_type = tag >> 3, tag & 7
+        self._count(message, number)
+        first = None
+        if wire_type == _VARINT:
+            _, place = self._varint(place, end)
+        elif wire_type in _FIXED_BYTES:
+            place += _FIXED_BYTES[wire_type]
+        elif wire_type == _LENGTH:
+            length, first = self._varint(place, end)
+            place = first + length
+        else:
+            raise self._damaged(f"has a field of the kind {wire_type} at byte {place:,}")
+        if place > end:
+            raise self._damaged(f"ends in the middle of a {message.name}")
+        if first is not None and number in message.texts:
+            self._check_text(first, place)
+        elif first is not None and number in message.numbers:
+            self._count_packed(place - first)
+        return number, first, place
 
     def _count(self, message: _Message, number: int) -> None:
         self._fields += 1
@@ -95,6 +106,13 @@ class _Scan:
                 f"{self._file} has more than {self._limits.packed_bytes:,} bytes of packed whole numbers, the limit: "
                 "store them as raw data (onnx.numpy_helper.from_array)."
             )
+
+    def _check_text(self, place: int, end: int) -> None:
+        """Of other texts Python's parser makes bytes, where everything else expects a text."""
+        try:
+            self._content[place:end].decode()
+        except UnicodeDecodeError as error:
+            raise self._damaged(f"has a text at byte {place:,} that is not UTF-8") from error
 
     def _varint(self, place: int, end: int) -> tuple[int, int]:
         value = shift = 0
