@@ -1,10 +1,12 @@
-"""`make bench`: end to end beside a bare loop, the time of the smallest job, the memory of a large one."""
+"""`make bench`: end to end and by engine beside bare loops, the time of the smallest job, the memory of a large one."""
 
 import argparse
 import tempfile
 from pathlib import Path
 
 from benchmarks.end_to_end import measure_throughput
+from benchmarks.engines.__main__ import LARGE, measured
+from benchmarks.engines.larger import LARGER
 from benchmarks.memory import measure_memory
 from benchmarks.smallest_job import measure_latency
 from latentmill import Client
@@ -25,6 +27,7 @@ def main() -> None:
         print(measure_throughput(client, BUNDLE, rows=arguments.rows))
         print(measure_latency(client, BUNDLE))
         print(measure_memory(client, stack, BUNDLE, rows=(20_000, arguments.large_rows)))
+    measured(LARGER, LARGE)
 
 
 if __name__ == "__main__":
