@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from latentmill.errors import InvalidBundle, NotInstalled
 from latentmill.export import ExportedBundle
 from latentmill.exporting.declaration import Declaration
-from latentmill.exporting.examples import Examples, example_latents, given_examples
+from latentmill.exporting.examples import Examples, bounded_rows, example_latents, given_examples
 from latentmill.exporting.installed import missing_for_onnx
 from latentmill.exporting.modules import evaluating, run
 from latentmill.exporting.networks import network_of
@@ -91,7 +91,7 @@ class Export:
         reconstructed = examples if encoder is not None else None
         originals = originals_of([*parts, last], manifest)
         judged = judged_rows(originals, manifest, reconstructed, self.declared.prior.get("means"))
-        wanted = None if reconstructed is None else reconstructed.rows[:JUDGED_ROWS]
+        wanted = None if reconstructed is None else reconstructed.rows[: bounded_rows(manifest, JUDGED_ROWS)]
         return [*parts, last.ending_with(*last_layer(judged, manifest, self.returns, wanted))]
 
     def _written(self, parts: list[Part], engine: str) -> tuple[VaeManifest, float, str]:
@@ -156,15 +156,16 @@ def judged_rows(
     originals: Originals, manifest: VaeManifest, examples: Examples | None, centers: Tensor | None
 ) -> Tensor:
     """What the decoder returns for draws of the prior, and last for the means of the examples."""
-    latents = example_latents(manifest, JUDGED_ROWS, seed=4)
+    count = bounded_rows(manifest, JUDGED_ROWS)
+    latents = example_latents(manifest, count, seed=4)
     if centers is not None and centers.shape[1:].numel() == manifest.latent.size:
-        around = torch.arange(JUDGED_ROWS) % len(centers)
+        around = torch.arange(count) % len(centers)
         latents = latents + centers.float()[around].reshape(latents.shape)
     labels = None if manifest.labels is None else torch.arange(len(latents)) % len(manifest.labels.classes)
     decoded = [originals.decoder(latents, labels)[0]]
     if examples is not None and originals.encoder is not None:
-        rows = examples.rows[:JUDGED_ROWS]
-        y = None if examples.labels is None else examples.labels[:JUDGED_ROWS]
+        rows = examples.rows[:count]
+        y = None if examples.labels is None else examples.labels[:count]
         mean, _ = posterior_of(originals.encoder(rows, y), manifest)
         decoded.append(originals.decoder(mean.reshape(len(rows), *manifest.latent.shape), y)[0])
     return torch.cat(decoded)

@@ -12,6 +12,7 @@ from latentmill.specs import ImageRows, VaeManifest
 from workers.models.labels import conditions
 
 EXAMPLES_AT_MOST = 2_000
+_VALUES_AT_MOST = 2**22  # of the rows of a batch; a convolutional network holds hundreds of channels of each
 
 
 class Examples(NamedTuple):
@@ -53,6 +54,11 @@ def _indices(manifest: VaeManifest, labels: Any, rows: int) -> Tensor:
             f"The examples need one label for each of {rows} rows, from 0 to {len(classes) - 1} or by its class's name."
         )
     return torch.from_numpy(said.astype(np.int64))
+
+
+def bounded_rows(manifest: VaeManifest, wanted: int) -> int:
+    """`wanted`, or fewer where rows are large, but two: 64 pictures of 512 x 512 would take 100 GB to decode."""
+    return min(wanted, max(2, _VALUES_AT_MOST // prod(manifest.rows.shape)))
 
 
 def example_rows(manifest: VaeManifest, rows: int, seed: int) -> Tensor:

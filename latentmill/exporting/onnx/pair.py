@@ -8,7 +8,13 @@ from torch import Tensor, nn
 from latentmill.errors import InvalidBundle
 from latentmill.export import ExportedBundle
 from latentmill.exporting.engines import JUDGED_ROWS, Export, judged_rows
-from latentmill.exporting.examples import example_labels, example_latents, example_rows, given_examples
+from latentmill.exporting.examples import (
+    bounded_rows,
+    example_labels,
+    example_latents,
+    example_rows,
+    given_examples,
+)
 from latentmill.exporting.onnx.foreign import Foreign
 from latentmill.exporting.parts import TRACE_ROWS, check_rows
 from latentmill.exporting.probabilities import last_layer
@@ -35,7 +41,7 @@ def write_pair(export: Export, pair: dict[str, Foreign]) -> ExportedBundle:
     judged = judged_rows(
         Originals(encoder, decoder, _FILES), manifest, reconstructed, export.declared.prior.get("means")
     )
-    wanted = None if reconstructed is None else reconstructed.rows[:JUDGED_ROWS]
+    wanted = None if reconstructed is None else reconstructed.rows[: bounded_rows(manifest, JUDGED_ROWS)]
     last, more = last_layer(judged, manifest, export.returns, wanted)
     graphs = {}
     for part, foreign in pair.items():
