@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latentmill.export import ExportedBundle
 
 Scale = Literal["log_variance", "log_std", "variance", "std", "none"]
+Engine = Literal["auto", "torch", "onnx"]
 Head = Literal["pair", "chunked", "interleaved"]
 
 
@@ -107,13 +108,18 @@ def diffusers(
     out: Out,
     name: Name = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Height and width of a row, in pixels.")] = None,
+    subfolder: Annotated[str | None, typer.Option(help="Of a pipeline: vae.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Of the weights: fp16.")] = None,
+    engine: Annotated[Engine, typer.Option(help="onnx: for services without diffusers.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """An AutoencoderKL that diffusers saved: FOLDER holds config.json and safetensors."""
     from latentmill import export_diffusers
 
     with spinner(f"converting {folder.name}"):
-        made = export_diffusers(out, folder, name=name, image_size=image_size)
+        made = export_diffusers(
+            out, folder, name=name, image_size=image_size, subfolder=subfolder, variant=variant, engine=engine
+        )
     _print_made(made, as_json)
 
 

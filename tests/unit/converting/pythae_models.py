@@ -98,7 +98,7 @@ def made():
     yield "IWAE", models.IWAE(models.IWAEConfig(**plain))
     yield "Adversarial_AE", models.Adversarial_AE(models.Adversarial_AE_Config(**plain, deterministic_posterior=True))
     yield "VAE_IAF", models.VAE_IAF(models.VAE_IAF_Config(**plain, hidden_size=16))
-    yield "VAE_LinNF", models.VAE_LinNF(models.VAE_LinNF_Config(**plain, flows=["Planar", "Planar"]))
+    yield "VAE_LinNF", models.VAE_LinNF(models.VAE_LinNF_Config(**plain, flows=["Planar", "Radial"]))
     yield "HVAE", models.HVAE(models.HVAEConfig(**plain))
     yield "VQVAE", models.VQVAE(models.VQVAEConfig(**plain, num_embeddings=8))
     yield "SVAE", models.SVAE(models.SVAEConfig(**plain))
