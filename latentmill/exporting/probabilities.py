@@ -54,15 +54,15 @@ def last_layer(
         return None, [f"{contradiction} They are taken as they are, as decoder_returns says."] if contradiction else []
     layer = _layer(decoded, manifest)
     if returns == "logits":
-        return layer, [f"{_name(layer)} is appended to the decoder, which returns logits.", *_half_of_range(manifest)]
+        return layer, [f"The decoder returns logits: {_name(layer)} is appended to it.", *_half_of_range(manifest)]
     if contradiction is None:
         return None, []
     if _half_of_range(manifest):
         return None, [f"{contradiction} They are taken as they are: {_RANGE}."]
     if wanted is not None and not _reconstructs_better(layer, decoded[-len(wanted) :], wanted):
         return None, [
-            f"{contradiction} They are taken as they are, for they are closer to the examples than what a "
-            f'{_name(layer)} makes of them; decoder_returns="logits" appends one.'
+            f"{contradiction} They are taken as they are, for they are closer to the examples than what "
+            f'{_name(layer)} makes of them; decoder_returns="logits" appends it all the same.'
         ]
     return layer, [
         f"{contradiction} So the decoder returns logits: {_name(layer)} is appended to it. If it returns means, say "
@@ -119,8 +119,8 @@ def _layer(decoded: Tensor, manifest: VaeManifest) -> nn.Module:
 
 def _name(layer: nn.Module) -> str:
     if isinstance(layer, TableProbabilities):
-        return "A Softmax for each column of categories, and a Sigmoid for booleans and missing values,"
-    return f"A {type(layer).__name__}"
+        return "a Softmax for each column of categories, and a Sigmoid for booleans and missing values,"
+    return f"a {type(layer).__name__}"
 
 
 def table_groups(manifest: VaeManifest) -> list[Group]:

@@ -110,7 +110,7 @@ def test_flat_rows_labels_and_logits(export, tmp_path):
     logits = run(decoder, z_sampling=z.numpy(), class_labels=one_hot.numpy())[0]
     torch.testing.assert_close(vae.decode(z, y), torch.sigmoid(logits).reshape(4, SIZE, SIZE, 1))
     assert "the bundle gives them [8, 8, 1]" in bundle.notes[0]
-    assert "A Sigmoid is appended" in bundle.notes[1]
+    assert "a Sigmoid is appended" in bundle.notes[1]
     vae, _ = export(None, decoder, labels=["a", "b", "c"], likelihood={"kind": "bernoulli"}, decoder_returns="mean")
     torch.testing.assert_close(vae.decode(z, y), logits.reshape(4, SIZE, SIZE, 1))
 
@@ -127,7 +127,7 @@ def test_a_table_of_logits_gets_a_softmax_for_each_column(export, tmp_path):
     raw = run(decoder, z_sampling=z.numpy())[0]
     wanted = torch.cat([raw[:, :1], raw[:, 1:4].softmax(1), raw[:, 4:].sigmoid()], 1)
     torch.testing.assert_close(vae.decode(z), wanted)
-    assert "A Softmax for each column of categories" in bundle.notes[0]
+    assert "a Softmax for each column of categories" in bundle.notes[0]
 
 
 def test_a_learned_std_and_integer_labels(export, tmp_path):
