@@ -44,7 +44,7 @@ def power(work: Translation, node: fx.Node) -> str:
         return work.add(node, "Multiply", [work.id_of(source)] * int(exponent))
     if isinstance(source, fx.Node) and exponent == 0.5:
         return work.add(node, "Sqrt", [work.id_of(source)])
-    raise work.refuse(node, f"a power of {exponent} is not something that a bundle can do")
+    raise work.refuse(node, f"a power of {exponent} is not something that the engine torch has")
 
 
 def _two_values(work: Translation, node: fx.Node, layer: str, first: fx.Node, second: fx.Node) -> str:
@@ -71,7 +71,7 @@ def _with_number(work: Translation, node: fx.Node, layer: str, first: Any, secon
     source, number = (first, second) if isinstance(first, fx.Node) else (second, first)
     reversed_order = source is second
     if not isinstance(number, int | float) or (layer == "Divide" and reversed_order):
-        raise work.refuse(node, f"{node_name(node)} of {number!r} is not something that a bundle can do")
+        raise work.refuse(node, f"{node_name(node)} of {number!r} is not something that the engine torch has")
     numbers: dict[str, Callable[[], dict[str, float]]] = {
         "Add": lambda: {"offset": float(number)},
         "Subtract": lambda: {"scale": -1.0, "offset": number} if reversed_order else {"offset": -number},

@@ -106,7 +106,7 @@ class Export:
                 raise
             refused = error
         manifest, difference = self._as_graphs(parts, refused)
-        return manifest, difference, f"Engine onnx, for the engine torch cannot take them. {first_sentence(refused)}"
+        return manifest, difference, f"Engine onnx. {first_sentence(refused)}"
 
     def _as_steps(self, parts: list[Part]) -> tuple[VaeManifest, float, int]:
         """The bundle for the engine torch; the last number is that of its steps."""
@@ -125,7 +125,7 @@ class Export:
         manifest = self.declared.manifest("onnx")
         for part in parts:
             check_function(part, manifest, refused)
-        before = "" if refused is None else f" The engine torch cannot take it either. {first_sentence(refused)}"
+        before = "" if refused is None else f" Nor with the engine torch: {first_sentence(refused)}"
         if missing := missing_for_onnx():
             raise NotInstalled(f"{missing}.{before}")
         from latentmill.exporting.onnx.conversion import graph_of

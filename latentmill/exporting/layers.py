@@ -18,7 +18,7 @@ _FORBIDDEN = {
     "divisor_override": "has a divisor of its own",
     "max_norm": "renormalises its weights when it runs",
 }
-_WAY_OUT = "A bundle may have these layers: {}."
+_WAY_OUT = "It has these layers: {}."
 
 
 def layer_of(module: nn.Module, path: str, part: str, line: str | None) -> tuple[str, dict[str, Any]]:
@@ -28,7 +28,7 @@ def layer_of(module: nn.Module, path: str, part: str, line: str | None) -> tuple
     exact = getattr(nn, kind, None) is torch_class(module)
     if not exact or (name not in LAYERS and name not in SHAPING | PASSING):
         way_out = _WAY_OUT.format(", ".join(sorted({*LAYERS, *SHAPING})))
-        raise refusal(part, f"{path!r} is a {kind}, which no bundle may have", line=line, way_out=way_out)
+        raise refusal(part, f"{path!r} is a {kind}, which the engine torch does not have", line=line, way_out=way_out)
     for attribute, what in _FORBIDDEN.items():
         if getattr(module, attribute, None):
             raise refusal(part, f"{path!r} {what} ({attribute})", line=line)

@@ -59,7 +59,7 @@ def part_of(work: Translation, node: fx.Node) -> str | None:
     module = work.traced.modules[str(source.target)]
     ending = _MADE.get(type(module).__name__, {}).get(tuple(place))
     if ending is None:
-        raise work.refuse(node, f"a part of what {node_name(source)} gives is not something that a bundle can do")
+        raise work.refuse(node, f"a part of what {node_name(source)} gives is not something that the engine torch has")
     is_state = ending != "" and not isinstance(module, nn.RNNCellBase)
     work.rows_axis[node] = 1 if is_state else work.rows_axis[source]
     return work.ids[source] + ending

@@ -11,19 +11,22 @@ from latentmill.errors import InvalidBundle
 
 _FOREIGN_FOLDERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 _STANDARD_LIBRARY = str(Path(os.__file__).parent)
-WAY_OUT = "Build it from the layers that a bundle may have, or bring that part into another form."
+WAY_OUT = "Build it from the layers that the engine torch has, or bring that part into another form."
+
+_CANNOT = " cannot be exported: "
+_WITHOUT = ": "
 
 
 def refusal(part: str, what: str, *, line: str | None = None, way_out: str = WAY_OUT) -> InvalidBundle:
     """The error for something that cannot be exported."""
     where = f" ({line})" if line else ""
-    return InvalidBundle(f"The {part} cannot be exported: {what}{where}. {way_out}")
+    return InvalidBundle(f"The {part}{_CANNOT}{what}{where}. {way_out}")
 
 
 def first_sentence(error: InvalidBundle) -> str:
-    """What was found and where, without the way out."""
+    """What was found and where, without the way out: it stands beside what was done in its place."""
     found = error.detail.partition(". ")[0].rstrip(".")
-    return f"{found}."
+    return f"{found.replace(_CANNOT, _WITHOUT, 1)}."
 
 
 def user_line(trace: TracebackType | None) -> str | None:

@@ -31,7 +31,7 @@ def item(work: Translation, node: fx.Node) -> str:
     if name in ("max", "min") and isinstance(source, fx.Node) and index == 0:
         return reduced({"max": "Max", "min": "Min"}[name], work, cut, made=node)
     if name not in ("chunk", "split", "unbind", "tensor_split", "split_with_sizes") or not isinstance(source, fx.Node):
-        raise work.refuse(cut, f"{node_name(cut)} is not something that a bundle can do")
+        raise work.refuse(cut, f"{node_name(cut)} is not something that the engine torch has")
     if name == "unbind":
         dim = arguments(cut, "input dim", dim=0)["dim"]
         return _entry(work, node, source, dim, index)
@@ -100,7 +100,7 @@ def moved(work: Translation, node: fx.Node) -> str:
     named = arguments(node, "input source destination")
     source = named["input"]
     if not isinstance(named["source"], int) or not isinstance(named["destination"], int):
-        raise work.refuse(node, f"{node_name(node)} of several axes is not something that a bundle can do")
+        raise work.refuse(node, f"{node_name(node)} of several axes is not something that the engine torch has")
     dims = list(range(work.value(source).dim()))
     place = named["destination"] % len(dims)
     dims.insert(place, dims.pop(named["source"] % len(dims)))
@@ -150,7 +150,7 @@ def padded(work: Translation, node: fx.Node) -> str:
     }
     source = named["input"]
     if axes not in ("1d", "2d") or work.value(source).dim() - work.rows_axis[source] <= len(sides) // 2:
-        raise work.refuse(node, f"pad with {len(sides)} numbers is not something that a bundle can do")
+        raise work.refuse(node, f"pad with {len(sides)} numbers is not something that the engine torch has")
     numbers: dict[str, Any] = {"padding": sides}
     if named["mode"] == "constant":
         numbers["value"] = float(named["value"] or 0.0)

@@ -192,7 +192,7 @@ class Translation:
         elif name in _TRANSLATED:
             self.ids[node] = _TRANSLATED[name](self, node)
         else:
-            raise self.refuse(node, f"{node_name(node)} is not something that a bundle can do")
+            raise self.refuse(node, f"{node_name(node)} is not something that the engine torch has")
 
     def _passed(self, node: fx.Node, source: Any) -> str:
         named = arguments(node, "input p training inplace", training=False)

@@ -95,15 +95,12 @@ def test_examples_tell_a_linear_decoder_from_logits(export):
     _, made = export(same, rows, same_too, **likelihood)
     assert any("closer to the examples than what a Sigmoid makes of them" in note for note in made.notes)
 
-    class Logits(nn.Module):
-        def forward(self, x):
-            return 6 * x - 3
-
-    class Steep(nn.Module):
-        def forward(self, z):
-            return z / 6 * 4
-
-    vae, made = export(Steep(), rows, Logits(), **likelihood)
+    logits, steep = copy.deepcopy(same), copy.deepcopy(same)
+    with torch.no_grad():
+        logits.weight *= 6
+        logits.bias -= 3
+        steep.weight *= 4 / 6
+    vae, made = export(steep, rows, logits, **likelihood)
     assert any("a Sigmoid is appended" in note for note in made.notes)
     torch.testing.assert_close(vae.decode(torch.ones(1, D)), torch.sigmoid(torch.full((1, D), 2 / 3)))
 
