@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import contingency, f_oneway, pearsonr, wasserstein_distance
 
-from workers.diagnostics.association import correlation, correlation_ratio, cramers_v
+from workers.diagnostics.association import association, correlation, correlation_ratio, cramers_v
+from workers.diagnostics.column import columns_of
+from workers.diagnostics.column_distance import ColumnDistance
 from workers.diagnostics.columns import column_differences
 from workers.diagnostics.values import column_means, row_values
 from workers.rows import Field, RowBatch
@@ -145,3 +147,54 @@ def test_a_series_is_compared_feature_by_feature() -> None:
     assert load["distance"] > 3 * speed["distance"]
     assert found["pairs"]["largest"][0]["reference"] == pytest.approx(0.7, abs=0.05)
     assert column_differences(RowBatch({"rows": own}), RowBatch({"rows": own}), fields)["columns"][1]["name"] == "1"
+
+
+def test_a_distance_of_rows_counted_once_is_the_distance() -> None:
+    made, own = table(300, 1, shift=0.3), table(200, 2)
+    for mine, theirs in zip(columns_of(made, FIELDS), columns_of(own, FIELDS), strict=True):
+        again = ColumnDistance(mine, theirs)
+        assert again(np.ones(300), np.ones(200)) == pytest.approx(mine.distance(theirs))
+        twice = np.concatenate([np.full(150, 2.0), np.zeros(150)])
+        half = columns_of(made.cut(0, 150), FIELDS)[[field.name for field in FIELDS].index(mine.name)]
+        assert again(twice, np.ones(200)) == pytest.approx(half.distance(theirs))
+        assert np.isnan(again(np.zeros(300), np.ones(200)))
+
+
+def test_associations_of_rows_counted_twice_are_those_of_rows_that_stand_twice() -> None:
+    batch = table(120, 4)
+    counts = np.random.default_rng(0).integers(0, 4, 120).astype(np.float64)
+    rows = np.repeat(np.arange(120), counts.astype(int))
+    repeated = RowBatch(
+        {name: v[rows] for name, v in batch.values.items()}, {name: m[rows] for name, m in batch.missing.items()}
+    )
+    one, other = columns_of(batch, FIELDS), columns_of(repeated, FIELDS)
+    for i, j in ((0, 1), (0, 2), (2, 3), (3, 1)):
+        assert association(one[i], one[j], counts) == pytest.approx(association(other[i], other[j]))
+
+
+def test_standard_errors_are_the_deviations_over_samples() -> None:
+    """The errors that are said of samples of two laws are the deviations of what is found in 200 such samples."""
+
+    def samples(seed: int) -> tuple[RowBatch, RowBatch]:
+        return table(250, seed, shift=0.6, together=0.2), table(250, 1000 + seed)
+
+    said = [column_differences(*samples(seed), FIELDS) for seed in range(4)]
+    found = []
+    for seed in range(200):
+        made, own = (columns_of(batch, FIELDS) for batch in samples(seed))
+        share = made[2].missing_share - own[2].missing_share
+        found.append((made[0].distance(own[0]), association(*made[:2]) - association(*own[:2]), share))
+    distance, pair, share = np.array(found, dtype=float).std(axis=0, ddof=1)
+    pairs = [next(p for p in one["pairs"]["largest"] if p["columns"] == ["age", "visits"]) for one in said]
+    assert 0.8 < np.mean([one["columns"][0]["standard_error"] for one in said]) / distance < 1.25
+    assert 0.8 < np.mean([one["difference"]["standard_error"] for one in pairs]) / pair < 1.25
+    assert 0.8 < np.mean([one["columns"][2]["missing_difference"]["standard_error"] for one in said]) / share < 1.25
+    assert np.mean([one["difference"]["value"] for one in pairs]) == pytest.approx(-0.6, abs=0.1)
+
+
+def test_the_error_of_a_series_is_that_of_its_rows_not_of_its_steps() -> None:
+    generator = np.random.default_rng(8)
+    fields = (Field("rows", np.dtype(np.float32), (50, 1)),)
+    levels = [generator.standard_normal((100, 1, 1)).repeat(50, axis=1).astype(np.float32) for _ in range(2)]
+    (speed,) = column_differences(*(RowBatch({"rows": rows}) for rows in levels), fields, names=("speed",))["columns"]
+    assert speed["standard_error"] > 0.03  # 5,000 free steps would give 0.01

@@ -47,7 +47,7 @@ def _columns(names: Sequence[str], tables: Sequence[Found]) -> Grid:
     records = [_records(found) for found in tables]
     order = sorted(range(len(records[0])), key=lambda place: -(finite(records[0][place].get("distance")) or 0.0))
     order = order[:SHOWN_COLUMNS]
-    sides = [[figure(own[place].get("distance")) for place in order] for own in records]
+    sides = [[_distance(own[place]) for place in order] for own in records]
     floors = [figure(records[0][place].get("floor")) for place in order]
     headings = [Heading(name) for name in names]
     if any(floors):
@@ -102,17 +102,26 @@ def _largest(found: Found) -> Grid | None:
     kept = [one for one in records if isinstance(one, Mapping)] if isinstance(records, Sequence) else []
     if not kept:
         return None
-    columns = [figure_cells([figure(one.get(key)) for one in kept], digits=2) for key in ("generated", "reference")]
+    columns = [
+        figure_cells([figure(one.get(key)) for one in kept], digits=2)
+        for key in ("generated", "reference", "difference")
+    ]
     measures = [MEASURES.get(str(one.get("measure")), str(one.get("measure") or "")) for one in kept]
     lines = [
         Line(_name(one), tuple(cells), measure) for one, measure, *cells in zip(kept, measures, *columns, strict=True)
     ]
-    return Grid("Pair", (Heading("Generated"), Heading("Reference")), tuple(lines))
+    return Grid("Pair", (Heading("Generated"), Heading("Reference"), Heading("Difference")), tuple(lines))
+
+
+def _distance(record: Found) -> Figure | None:
+    return figure({"value": record.get("distance"), "standard_error": record.get("standard_error")})
 
 
 def _share(record: Found, key: str) -> Figure | None:
+    """The share, with the error of its difference from the reference's, which has none of its own here."""
     value = finite(record.get(key))
-    return None if value is None else Figure(value)
+    error = finite(lookup(record, "missing_difference", "standard_error")) if key == "missing" else None
+    return None if value is None else Figure(value, error)
 
 
 def _corner(columns: int) -> str:

@@ -113,7 +113,7 @@ class Yardstick:
         if self.names is None and [field.name for field in self.fields] == ["rows"]:
             return None
         reference = self.decoded.delivered if self.real_rows is None else self.real_rows
-        return column_differences(rows, reference, self.fields, floor=self.other_rows, names=self.names)
+        return column_differences(rows, reference, self.fields, floor=self.other_rows, names=self.names, seed=self.seed)
 
 
 def yardstick_of(

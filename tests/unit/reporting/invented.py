@@ -196,8 +196,10 @@ def columns(worse: float) -> dict[str, Any]:
                 "name": name,
                 "measure": "total variation" if name in ("job", "smokes") else "wasserstein / sd",
                 "distance": worse * floor,
+                "standard_error": 0.3 * floor,
                 "missing": 0.2 * worse if name == "weight" else 0.0,
                 "missing_reference": 0.19 if name == "weight" else 0.0,
+                "missing_difference": {"value": 0.01, "standard_error": 0.012},
                 "floor": floor,
             }
             for name, floor in named
@@ -206,8 +208,9 @@ def columns(worse: float) -> dict[str, Any]:
             "columns": 5, "of": 5, "mean_difference": 0.02 * worse, "largest_difference": 0.05 * worse,
             "largest": [
                 {"columns": ["age", "income, yearly before tax"], "measure": "correlation", "generated": 0.29,
-                 "reference": 0.31},
-                {"columns": ["job", "smokes"], "measure": "cramers v", "generated": 0.12, "reference": 0.14},
+                 "reference": 0.31, "difference": {"value": -0.02, "standard_error": 0.031}},
+                {"columns": ["job", "smokes"], "measure": "cramers v", "generated": 0.12, "reference": 0.14,
+                 "difference": {"value": -0.02, "standard_error": None}},
             ],
             "floor_mean_difference": 0.02, "floor_largest_difference": 0.06,
         },
