@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from latentmill.errors import InvalidBundle
+from latentmill.exporting.unfit import refuse_quantiser
 
 _SUFFIXES = {
     ".pt2": "a .pt2 archive of torch.export, which can carry pickles",
@@ -63,6 +64,7 @@ def check_module(module: Any, part: str) -> None:
             f"The {part} is a LightningModule, which holds a whole training; give the torch.nn.Module inside it: "
             f"{part}=model.{part}. {WHOLE_VAE}"
         )
+    refuse_quantiser(module, part)
     for name, weight in [*module.named_parameters(), *module.named_buffers()]:
         if nn.parameter.is_lazy(weight):
             raise InvalidBundle(f"The {part}'s {name} has no shape yet; run the module once, then export it.")

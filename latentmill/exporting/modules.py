@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from latentmill.errors import InvalidBundle
 from latentmill.exporting.outputs import Key, chosen, keys_of
 from latentmill.exporting.refusal import refusal, user_line
+from latentmill.exporting.unfit import refuse_codes
 
 _CHANGED_BY_TRAINING = ("BatchNorm", "Dropout", "InstanceNorm")
 
@@ -141,6 +142,8 @@ def run(module: nn.Module, given: Tensor, labels: Tensor | None, part: str) -> t
             raise refusal(
                 part, f"it returns a {type(value).__name__}", way_out="Return a tensor or a tuple of tensors."
             )
+        if part == "encoder":
+            refuse_codes(value)
         if value.dtype != torch.float32:
             raise refusal(
                 part, f"it returns {value.dtype}", way_out=f"Bundles compute in float32: call {part}.float() first."

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from latentmill.exporting.refusal import refusal
+from latentmill.exporting.unfit import refuse_spherical
 
 Key = int | str | None  # of one value among those that are returned; None where one tensor is all that is returned
 
@@ -86,6 +87,7 @@ def shown(returned: Any) -> str:
 def _of_distribution(returned: Distribution, wanted: tuple[str, ...], part: str, scale: str) -> list[Key]:
     """A Normal is its mean and its std."""
     inner = returned.base_dist if isinstance(returned, Independent) else returned
+    refuse_spherical(inner, part)
     if not isinstance(inner, Normal) or part == "decoder":
         raise _unclear(returned, wanted, part, f"it returns a distribution, {type(inner).__name__}")
     if wanted != ("mean", "scale") or scale != "std":

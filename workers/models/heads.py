@@ -73,7 +73,11 @@ def _split(outputs: tuple[Tensor, ...], head: str, latent_size: int) -> tuple[Te
 def _flat(output: Tensor, latent_size: int, what: str) -> Tensor:
     if output.shape[1:].numel() != latent_size:
         if what == "scale" and output.shape[1:].numel() == 1:
-            raise InvalidBundle(f"The encoder's scale has shape {list(output.shape)}. {SPHERICAL}", pointer="/encoder")
+            raise InvalidBundle(
+                f"The encoder's scale has shape {list(output.shape)}, one for all {latent_size} values of a latent. If "
+                f"it is their std, expand it to the shape of the mean. {SPHERICAL}",
+                pointer="/encoder/scale",
+            )
         raise InvalidBundle(
             f"The encoder's {what} has shape {list(output.shape)} for a batch of {len(output)}, but latent.shape has "
             f"{latent_size} values per row. Do encoder and decoder belong together?",

@@ -5,12 +5,10 @@ _INSTEAD = (
 )
 
 QUANTISED = (
-    "Whole numbers for latents are the codes of a VQ-VAE: a latent is the nearest entry of a codebook, so no row has a "
-    "gaussian posterior, and what a density fitted to them gives lies between the entries, where the decoder was never "
-    f"trained. {_INSTEAD}"
+    "In a VQ-VAE a latent is the nearest entry of a codebook, so that no row has a gaussian posterior, and what a "
+    f"density fitted to them gives lies between the entries, where the decoder was never trained. {_INSTEAD}"
 )
 SPHERICAL = (
-    "One scale for all values of a latent is the concentration of a hyperspherical VAE: its latents lie on the unit "
-    "sphere, which a mean and a std do not say, and gaussian draws lie beside it, where the decoder was never trained. "
-    f"{_INSTEAD} If it is one std for all values, expand it to the shape of the mean."
+    "In a hyperspherical VAE latents lie on the unit sphere, around a direction with one concentration: a mean and a "
+    f"std do not say that, and gaussian draws lie beside the sphere, where the decoder was never trained. {_INSTEAD}"
 )

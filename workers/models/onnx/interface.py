@@ -102,7 +102,7 @@ def _check_kind(value: "ValueInfoProto", which: str, wanted: str) -> None:
         raise InvalidBundle(f"{which} is no tensor: sequences, optionals, maps and sparse tensors are not run here.")
     found = kind_name(value.type.tensor_type.elem_type)
     if value.name == "mean" and found in _WHOLE:
-        raise InvalidBundle(f"{which} is of {found}. {QUANTISED}", pointer="/encoder")
+        raise InvalidBundle(f"{which} is of {found}, as the codes of a VQ-VAE. {QUANTISED}", pointer="/encoder")
     if found != wanted:
         how = (
             "the index of a class is given as int64 (encoding one_hot gives float32)"
