@@ -28,7 +28,7 @@ demo: .venv/installed  ## the main job on bundled real data, end to end: latentm
 	$(BIN)/latentmill demo --out latentmill-demo
 
 examples: .venv/installed  ## train, export, measure and generate: images, a table, time series: example-*/
-	@for name in images series; do echo "== examples/$$name.py"; $(BIN)/python examples/$$name.py || exit 1; echo; done
+	@for name in images table series; do echo "== examples/$$name.py"; $(BIN)/python examples/$$name.py || exit 1; echo; done
 
 test: .venv/installed  ## lint, types and the tests, in minutes
 	@$(MAKE) --no-print-directory lint types

@@ -12,7 +12,7 @@ from latentmill.resources.dataset_folder import verify_dataset
 from latentmill.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ("images", "series")
+EXAMPLES = ("images", "table", "series")
 BOUND_SECONDS = 120
 
 
@@ -27,7 +27,8 @@ def run(name: str, folder: Path, *options: str, environment: dict[str, str]) -> 
     assert done.stderr == ""
     assert verify_dataset(folder / "out" / "auto").rows == verify_dataset(folder / "out" / "prior").rows > 0
     assert "Draw from" in (folder / "out" / "report.html").read_text()
-    assert (folder / "out" / "picture.png").read_bytes().startswith(b"\x89PNG")
+    look = folder / "out" / ("differences.csv" if name == "table" else "picture.png")
+    assert look.read_bytes().startswith(b"," if name == "table" else b"\x89PNG")
     return done.stdout
 
 
