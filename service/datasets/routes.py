@@ -62,6 +62,10 @@ FILES, FIELDS = (
     frozenset({"expires_at", "expires_in", "kind", "label_column", "metadata", "model", "name"}),
 )
 LABEL_COLUMN_CHARACTERS = 128
+LABELS_OF_FILES = (
+    "One label per row: npy, npz, csv, idx; of images also a csv of two columns, path and label. Not beside "
+    "`label_column`."
+)
 ROWS_OF_FILES = (
     "npz (the array `rows`, or the only one), npy, parquet, csv, idx or idx.gz, or a zip of images: PNG, JPEG, WebP, "
     "BMP or GIF of 8 bits, all of one size and mode, in the order of their paths; where every image lies in a folder "
@@ -85,7 +89,7 @@ BODY = openapi.multipart(
             "description": "The column or array of the file that holds the labels (without it: `labels`, if there is "
             "one); of a zip of images `folder`.",
         },
-        "labels": {**openapi.FILE, "description": "One label per row: npy, npz, csv, idx. Not beside `label_column`."},
+        "labels": {**openapi.FILE, "description": LABELS_OF_FILES},
         **openapi.EXPIRY_PARTS,
         "metadata": openapi.METADATA_PART,
         "model": {

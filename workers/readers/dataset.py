@@ -16,8 +16,9 @@ from workers.disk import disk_errors
 from workers.readers.csv_text import csv_labels, open_csv
 from workers.readers.formats import format_of, spoken
 from workers.readers.idx import idx_labels, open_idx
-from workers.readers.images import open_images
+from workers.readers.images import open_images, shared_folder
 from workers.readers.labels import LabelFile
+from workers.readers.named_labels import named_labels, names_images
 from workers.readers.npy import npy_labels, open_npy
 from workers.readers.npz import npz_labels, open_latents, open_npz
 from workers.readers.parquet import open_parquet
@@ -84,7 +85,8 @@ def read_dataset(
             if label_file is not None and labels_path is None and block.labels is not None:
                 label_file.write(block.labels)
         if label_file is not None and labels_path is not None:
-            label_file.write_all(_labels_of(labels_path, labels_filename or labels_path.name, rows_file.rows, limits))
+            named = labels_filename or labels_path.name
+            label_file.write_all(_labels_of(labels_path, named, rows_file.rows, limits, source.names))
         return _finished(source, rows_file, label_file, kind)
 
 
@@ -122,12 +124,16 @@ def _open(
             return open_images(path, limits, label_column=label_column, labels_beside=labels_beside)
 
 
-def _labels_of(path: Path, filename: str, rows: int, limits: ReadLimits) -> Iterator[NDArray[Any]]:
+def _labels_of(
+    path: Path, filename: str, rows: int, limits: ReadLimits, images: tuple[str, ...] | None
+) -> Iterator[NDArray[Any]]:
     match format_of(path, filename):
         case "npy":
             return npy_labels(path)
         case "npz":
             return npz_labels(path, limits)
+        case "csv" if images is not None and names_images(path):
+            return named_labels(path, images, shared_folder(images))
         case "csv":
             return csv_labels(path, rows)
         case "idx":

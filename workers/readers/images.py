@@ -68,6 +68,7 @@ def open_images(path: Path, limits: ReadLimits, *, label_column: str | None, lab
         has_labels=labels is not None,
         layout=None if form.mode == "L" else "HWC",
         warnings=tuple(warnings),
+        names=tuple(member.filename for member in members),
     )
 
 
@@ -130,8 +131,7 @@ def _folders(paths: Sequence[Parts], *, asked: bool) -> tuple[list[str] | None, 
             raise InvalidDataset(f"{bare[0]!r} lies in no folder, so it has no label; put each image into its class")
         return [parts[-2] for parts in paths], []
     folders = [parts[:-1] for parts in paths]
-    # What the first and the last share, all share.
-    shared = sum(takewhile(bool, (a == b for a, b in zip(min(folders), max(folders), strict=False))))
+    shared = _shared(folders)
     depths = {len(folder) - shared for folder in folders}
     if depths == {1}:
         return [folder[-1] for folder in folders], []
@@ -141,6 +141,17 @@ def _folders(paths: Sequence[Parts], *, asked: bool) -> tuple[list[str] | None, 
         "No labels were taken from the folders, as they lie in one another. With label_column=folder the folder that "
         "an image lies in is its label; a file of labels works too."
     ]
+
+
+def shared_folder(names: Sequence[str]) -> str:
+    """What the paths of all images begin with: folders, each with its slash, or nothing."""
+    folders = [tuple(name.split("/")[:-1]) for name in names]
+    return "".join(f"{folder}/" for folder in folders[0][: _shared(folders)])
+
+
+def _shared(folders: Sequence[Parts]) -> int:
+    """How many folders all have in common: those that the first and the last in order have."""
+    return sum(takewhile(bool, (a == b for a, b in zip(min(folders), max(folders), strict=False))))
 
 
 def _blocks(path: Path, names: list[str], form: Form, labels: list[str] | None) -> Iterator[Block]:

@@ -50,6 +50,7 @@ class Source:
     has_labels: bool = False
     layout: Literal["HWC"] | None = None
     warnings: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None  # of the images that the rows were
     table: tuple[Column, ...] | None = None  # of typed rows, which are float64 as `as_floats` lays them out
 
     @property

@@ -169,6 +169,36 @@ def test_a_file_of_labels_counts_for_more_than_folders(read, tmp_path: Path) -> 
     assert (labels_of(content), content.warnings) == (["x", "y"], [])
 
 
+@pytest.mark.parametrize("root", ["", "pets/", "data/pets/"])
+@pytest.mark.parametrize("header", ["", "file,class\n"])
+def test_labels_by_name_come_in_any_order(read, tmp_path: Path, root: str, header: str) -> None:
+    images = {f"{root}{name}": GREY for name in ("b/2.png", "a/10.png", "a/9.png")}
+    beside = {"labels_path": tmp_path / "l.csv", "labels_filename": "l.csv"}
+    for prefix in {"", root}:
+        beside["labels_path"].write_text(
+            f'{header}{prefix}b/2.png,two\n{prefix}a/9.png,"nine, or 9"\n{prefix}a/10.png,ten\n'
+        )
+        assert labels_of(read(images, **beside)) == ["ten", "nine, or 9", "two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a.png,x\n", "'b.png' has no label"),
+        ("a.png,x\nb.png,y\nc.png,z\n", "Line 3 of the labels names 'c.png', which is none of the images"),
+        ("image,label\na.png,x\nb.png,y\na.png,z\n", "Line 4 of the labels names 'a.png' a second time"),
+        ("a.png,x\nb.png,\n", "label of row 1 is empty"),
+        ("a.png,x\nb.png,y,z\n", "cannot be read"),
+        ("a.png,x,1\nb.png,y,2\n", "3 columns; labels are one column"),
+        ("w\nx\ny\nz\n", "2 rows, but 4 labels"),
+    ],
+)
+def test_labels_by_name_must_name_every_image_once(read, tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(InvalidDataset, match=words):
+        read({"a.png": GREY, "b.png": GREY}, labels_path=tmp_path / "l.csv", labels_filename="l.csv")
+
+
 def test_what_programs_leave_behind_is_left_out_and_said(read) -> None:
     junk = dict.fromkeys(["__MACOSX/cat/._1.png", "cat/.DS_Store", "cat/Thumbs.db", "dog/.hidden/3.png"], b"?")
     content = read({"cat/": b"", "cat/1.png": GREY, **junk, "dog/2.png": GREY})
