@@ -1,7 +1,6 @@
 """`latentmill export`: how a checkpoint becomes a bundle, and the checkpoints that need no Python for it."""
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,13 +11,28 @@ from typer.core import TyperGroup
 
 from latentmill.commands.console import AsJson, print_json, spinner
 from latentmill.commands.export_guide import HOW
+from latentmill.commands.export_options import (
+    Engine,
+    Examples,
+    Folder,
+    Head,
+    Inputs,
+    LabelsJson,
+    Latent,
+    LikelihoodJson,
+    Name,
+    Out,
+    Outputs,
+    Returns,
+    RowsJson,
+    Scale,
+    read_names,
+    read_rows,
+)
+from latentmill.converting.naming import bundle_name
 
 if TYPE_CHECKING:
     from latentmill.export import ExportedBundle
-
-Scale = Literal["log_variance", "log_std", "variance", "std", "none"]
-Engine = Literal["auto", "torch", "onnx"]
-Head = Literal["pair", "chunked", "interleaved"]
 
 
 class Verbatim(TyperGroup):
@@ -33,37 +47,6 @@ app = typer.Typer(
     help="How a checkpoint becomes a bundle, with a worked example; pythae, diffusers and onnx make one at once.",
     invoke_without_command=True,
 )
-
-Out = Annotated[Path, typer.Argument(metavar="OUT", dir_okay=False, help="The bundle to write: NAME.vae.zip.")]
-Name = Annotated[str | None, typer.Option(help="The bundle's name; the one of OUT otherwise.")]
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False)]
-
-
-def read_json(text: str | None) -> Any:
-    """The value of an option that is JSON."""
-    try:
-        return None if text is None else json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not JSON: {error}") from error
-
-
-def read_shape(text: str) -> list[int]:
-    """10, 4,16,16 or 4x16x16 as a shape."""
-    if re.fullmatch(r"[1-9][0-9]*([,x][1-9][0-9]*)*", text) is None:
-        raise typer.BadParameter(f"{text!r} is no size such as 10, nor a shape such as 4,16,16")
-    return [int(size) for size in re.split("[,x]", text)]
-
-
-RowsJson = Annotated[
-    Any, typer.Option("--rows", metavar="JSON", parser=read_json, help='{"kind": "image", "shape": [1, 28, 28]}')
-]
-LikelihoodJson = Annotated[
-    Any, typer.Option("--likelihood", metavar="JSON", parser=read_json, help='{"kind": "gaussian", "std": 0.1}')
-]
-Examples = Annotated[
-    Path | None,
-    typer.Option(exists=True, dir_okay=False, metavar="FILE.npy", help="Real rows, which say whether the heads fit."),
-]
 
 
 @app.callback()
@@ -97,7 +80,7 @@ def pythae(
             rows=rows,
             likelihood=likelihood,
             decoder_only=decoder_only,
-            examples=_read_rows(examples),
+            examples=read_rows(examples),
         )
     _print_made(made, as_json)
 
@@ -128,7 +111,7 @@ def onnx(
     out: Out,
     decoder: Annotated[Path, typer.Option(exists=True, dir_okay=False, metavar="FILE", help="z [, y] -> x")],
     rows: RowsJson,
-    latent: Annotated[Any, typer.Option(metavar="SHAPE", parser=read_shape, help="10, or 4,16,16.")],
+    latent: Latent,
     encoder: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, metavar="FILE", help="x [, y] -> mean [, scale]")
     ] = None,
@@ -136,9 +119,10 @@ def onnx(
     head: Annotated[Head, typer.Option(help="How one output holds both.")] = "pair",
     likelihood: LikelihoodJson = None,
     prior: Annotated[Literal["standard_normal", "none"], typer.Option(help="none: only fits.")] = "standard_normal",
-    labels: Annotated[
-        Any, typer.Option(metavar="JSON", parser=read_json, help='{"classes": ["0", "1"], "encoding": "one_hot"}')
-    ] = None,
+    labels: LabelsJson = None,
+    inputs: Inputs = None,
+    outputs: Outputs = None,
+    decoder_returns: Annotated[Returns, typer.Option(help="logits: a Sigmoid or Softmax is appended.")] = "auto",
     name: Name = None,
     examples: Examples = None,
     as_json: AsJson = False,
@@ -151,7 +135,7 @@ def onnx(
             out,
             encoder,
             decoder,
-            name=name or name_of(out),
+            name=name or bundle_name(out),
             rows=rows,
             latent_shape=latent,
             scale=scale,
@@ -159,25 +143,12 @@ def onnx(
             likelihood=likelihood,
             prior={"kind": prior},
             labels=labels,
-            examples=_read_rows(examples),
+            inputs=read_names(inputs or [], "--input"),
+            outputs=read_names(outputs or [], "--output"),
+            decoder_returns=decoder_returns,
+            examples=read_rows(examples),
         )
     _print_made(made, as_json)
-
-
-def name_of(out: Path) -> str:
-    """NAME of NAME.vae.zip."""
-    return out.name.removesuffix(".zip").removesuffix(".vae") or out.name
-
-
-def _read_rows(path: Path | None) -> Any:
-    if path is None:
-        return None
-    import numpy as np
-
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise typer.BadParameter(f"{path} holds no array: {error}", param_hint="--examples") from error
 
 
 def _print_made(made: "ExportedBundle", as_json: bool) -> None:
@@ -198,11 +169,11 @@ def _print_made(made: "ExportedBundle", as_json: bool) -> None:
     lines = {
         "bundle": str(made.path),
         "name": made.manifest.name,
-        "rows": json.dumps(manifest["rows"], ensure_ascii=False),
+        "rows": _said(manifest["rows"]),
         "latents": " x ".join(str(size) for size in made.manifest.latent.shape),
         "engine": made.manifest.engine,
         "prior": made.manifest.prior.kind,
-        "likelihood": json.dumps(manifest.get("likelihood", {})),
+        "likelihood": _said(manifest["likelihood"]),
         "largest difference": f"{made.largest_difference:.2g}",
     }
     for what, said in lines.items():
@@ -210,3 +181,8 @@ def _print_made(made: "ExportedBundle", as_json: bool) -> None:
     for note in made.notes:
         console.print(Text.assemble(("note: ", "bold"), note), soft_wrap=True)
     console.print(Text(f"next: latentmill models add {made.path} --name {made.manifest.name}"), soft_wrap=True)
+
+
+def _said(fields: dict[str, Any]) -> str:
+    """The fields that say something, as JSON."""
+    return json.dumps({name: value for name, value in fields.items() if value is not None}, ensure_ascii=False)
