@@ -82,11 +82,15 @@ def _measured(
     executions: dict[str, MeasuredExecution] = {}
     warnings: list[str] = []
     for device in devices:
-        if (why := _cannot_run(bundle, device)) is not None:
-            warnings.append(why)
+        try:
+            vae = _loaded(bundle, device, threads)
+        except InvalidBundle as error:
+            if device == "cpu":
+                raise
+            warnings.append(error.detail)  # it runs on the CPU: what is wrong is this device, not the bundle
             continue
         measured = None
-        if (vae := _loaded(bundle, device, threads)) is not None:
+        if vae is not None:
             measured, more = measure(
                 vae, device, threads=threads, values_per_row=values_per_row, row_bytes=row_bytes(bundle.manifest)
             )
@@ -96,15 +100,6 @@ def _measured(
         else:
             executions[device] = measured
     return executions, warnings
-
-
-def _cannot_run(bundle: Bundle, device: DeviceKind) -> str | None:
-    """Why no model of this engine runs on the device here, with the way out; None where it does."""
-    if bundle.manifest.engine == "torch" or device == "cpu":
-        return None
-    from workers.models.onnx.session import missing_provider
-
-    return missing_provider()
 
 
 def _loaded(bundle: Bundle, device: DeviceKind, threads: int) -> Vae | None:

@@ -15,8 +15,9 @@ from latentmill.specs import Execution
 from tests.unit.onnx.made_graphs import MANIFEST, convolutional, decoder, node, write
 from workers.devices import is_out_of_memory
 from workers.models import load_vae, open_bundle
+from workers.models.inspection import try_bundle
 from workers.models.onnx.runtime import load_onnxruntime
-from workers.models.onnx.session import CPU_PROVIDER, CUDA_PROVIDER, providers_for
+from workers.models.onnx.session import CPU_PROVIDER, CUDA_PROVIDER, first_line, providers_for, refuse_substitute
 
 LATENT = 16
 ROOT = Path(__file__).resolve().parents[3]
@@ -112,6 +113,27 @@ def test_providers_are_chosen_by_the_device():
     assert chosen[0][1]["cudnn_conv_algo_search"] == "DEFAULT"
     with pytest.raises(InvalidBundle, match="Install onnxruntime-gpu"):
         providers_for(torch.device("cuda"), ["AzureExecutionProvider", CPU_PROVIDER])
+
+
+def test_a_gpu_that_onnxruntime_does_not_start_is_no_cpu(bundle):
+    refuse_substitute(torch.device("cpu"), [CPU_PROVIDER])
+    refuse_substitute(torch.device("cuda"), [CUDA_PROVIDER, CPU_PROVIDER])
+    with pytest.raises(InvalidBundle, match="built for the same CUDA"):
+        refuse_substitute(torch.device("cuda"), [CPU_PROVIDER])
+
+
+@pytest.mark.skipif(
+    CUDA_PROVIDER in load_onnxruntime().get_available_providers(), reason="needs an onnxruntime of the CPU"
+)
+def test_a_worker_whose_onnxruntime_knows_no_gpu_measures_the_cpu_and_says_why(bundle):
+    found = try_bundle(bundle, devices=["cpu", "cuda"], threads=1)
+    assert list(found.executions) == ["cpu"]
+    assert any("Install onnxruntime-gpu" in warning for warning in found.warnings)
+
+
+def test_what_onnxruntime_says_is_told_in_a_line():
+    said = first_line(RuntimeError("a node: /onnxruntime_src/core/a.h:91 ns::F(const int&, bool) Input shape:{1,3}\n"))
+    assert said == "a node: Input shape:{1,3}"
 
 
 def test_an_operator_without_a_kernel_is_told_in_words(tmp_path):

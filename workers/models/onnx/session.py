@@ -1,5 +1,6 @@
 """A graph as a session of onnxruntime: options that leave nothing to chance, and errors in words."""
 
+import re
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ _NO_CUDA = (
     "of onnxruntime to have them run on the GPU, too."
 )
 
+_SOURCE = re.compile(r"/onnxruntime_src/\S+ [^()]*\((?:[^()]|\([^()]*\))*\)(?: const)? ")  # a file, and a C++ function
+
 Providers = list[tuple[str, dict[str, str]]]
 
 
@@ -30,13 +33,16 @@ def open_session(graph: bytes, part: str, *, device: torch.device, threads: int)
     onnxruntime = load_onnxruntime()
     providers = providers_for(device, onnxruntime.get_available_providers())
     try:
-        return onnxruntime.InferenceSession(graph, session_options(threads), providers=providers)
+        session = onnxruntime.InferenceSession(graph, session_options(threads), providers=providers, enable_fallback=0)
     except Exception as error:  # its errors have no common type
         if is_out_of_memory(error):
             raise OutOfMemory(f"There is no memory for the {part} on the device {device}.") from error
         raise InvalidBundle(
             f"{part}.onnx cannot be loaded by onnxruntime {onnxruntime.__version__}: {first_line(error)}"
         ) from error
+    session._model_bytes = b""  # kept to start again on another device, which is never wanted: as large as the model
+    refuse_substitute(device, session.get_providers())
+    return session
 
 
 def session_options(threads: int) -> Any:
@@ -67,12 +73,16 @@ def providers_for(device: torch.device, available: list[str]) -> Providers:
     return [(CUDA_PROVIDER, options), (CPU_PROVIDER, {})]
 
 
-def missing_provider() -> str | None:
-    """Why no graph runs on a GPU here, with the way out; None where one does."""
-    return None if CUDA_PROVIDER in load_onnxruntime().get_available_providers() else _NO_CUDA
+def refuse_substitute(device: torch.device, providers: list[str]) -> None:
+    """Raises InvalidBundle where onnxruntime took the CPU in place of a GPU, which it does by itself."""
+    if device.type == "cuda" and CUDA_PROVIDER not in providers:
+        raise InvalidBundle(
+            "onnxruntime could not start on the GPU (its log names the library of CUDA that is missing): install the "
+            "onnxruntime-gpu that is built for the same CUDA as this worker's torch."
+        )
 
 
 def first_line(error: BaseException) -> str:
-    """What onnxruntime says, without what only its developers can read."""
-    text: Any = str(error).strip().splitlines()
-    return text[0][:500] if text else type(error).__name__
+    """What onnxruntime says, in one line, without the places in its source."""
+    text = _SOURCE.sub("", " ".join(str(error).split()))
+    return text[:500] or type(error).__name__

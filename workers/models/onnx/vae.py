@@ -11,7 +11,7 @@ from workers.models.categories import has_category_axis, mean_of_categories
 from workers.models.heads import learns_std, posterior_of
 from workers.models.labels import conditions
 from workers.models.onnx.outputs import outputs_of
-from workers.models.onnx.session import open_session
+from workers.models.onnx.session import first_line, open_session
 
 _TYPES = {torch.float32: np.float32, torch.int64: np.int64}
 
@@ -80,7 +80,10 @@ class _Graph:
             binding.bind_output(name, *self._memory_of(tensor))
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()  # onnxruntime works on a stream of its own
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except RuntimeError as error:
+            raise RuntimeError(first_line(error)) from error
         return tuple(made)
 
     def _memory_of(self, tensor: Tensor) -> tuple[str, int, type, tuple[int, ...], int]:
@@ -93,7 +96,7 @@ class _Graph:
             try:
                 arrays = self._session.run(list(self._outputs), feeds)
             except Exception as error:  # its errors have no common type
-                raise RuntimeError(str(error)) from error
+                raise RuntimeError(first_line(error)) from error
             self._shapes = {name: array.shape[1:] for name, array in zip(self._outputs, arrays, strict=True)}
         return self._shapes
 
