@@ -2,7 +2,7 @@
 
 import gc
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DeviceKind = Literal["cpu", "cuda"]
 Engine = Literal["torch", "onnx"]
+_TOLD = {"latentmill", "torch", "numpy", "onnxruntime", "cuda", "cudnn"}
 
 # What torch's allocators, the driver, cuBLAS and onnxruntime say in an error that has no type of its own.
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED", "Failed to allocate memory")
@@ -55,13 +56,17 @@ def _processor() -> str:
     return names[0] if names and names[0] else platform.processor() or platform.machine()
 
 
-def execution_versions(kind: DeviceKind, engine: str = "torch") -> dict[str, str]:
-    """Versions that decoded bytes depend on."""
+def execution_versions(kind: DeviceKind, engine: str = "torch", libraries: Iterable[str] = ()) -> dict[str, str]:
+    """Versions that decoded bytes depend on; `libraries` are packages that build the model's networks.
+
+    The names of an execution's own versions may stand for them: those that are always told are told once.
+    """
     versions = {
         "latentmill": metadata.version("latentmill"),
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
+    versions |= {name: _version(name) for name in libraries if name not in _TOLD}
     if engine == "onnx":
         from workers.models.onnx.runtime import load_onnxruntime
 
@@ -70,6 +75,13 @@ def execution_versions(kind: DeviceKind, engine: str = "torch") -> dict[str, str
         versions["cuda"] = str(torch.version.cuda)
         versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return versions
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # a folder without metadata, or gone from this worker
+        return "unknown"
 
 
 def pin_execution(execution: Execution) -> None:

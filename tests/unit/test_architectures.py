@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 import torch
@@ -12,7 +12,9 @@ from torch import nn
 from latentmill.errors import InvalidBundle, InvalidLabels
 from latentmill.specs import Execution, VaeManifest
 from workers.models import DEFAULT_LIMITS, load_vae, open_bundle
+from workers.models.architectures import installed as architectures_installed
 from workers.models.architectures import registry
+from workers.models.architectures.interface import ENTRY_POINTS
 from workers.models.architectures.sequential.architecture import ALLOWED, build_program
 from workers.models.inspection import inspect_bundle
 
@@ -186,21 +188,12 @@ def test_numbers_that_are_wrong_are_named(architecture, changes, says):
     assert refusal.value.errors[0].pointer.startswith("/")
 
 
-def test_operators_add_architectures_by_entry_point(monkeypatch, tmp_path):
-    point = EntryPoint("doubling", f"{__name__}:doubling", registry.ENTRY_POINTS)
-    monkeypatch.setattr(EntryPoint, "load", lambda self: doubling)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINTS else [])
-    manifest = manifest_of({"name": "doubling"}, encoder=None, rows={"kind": "tensor", "shape": [5]})
-    vae = load_vae(open_bundle(bundle_of(manifest, tmp_path / "a.zip")))
-    assert vae.decode(torch.ones(2, 5)).shape == (2, 5)
-    with pytest.raises(InvalidBundle, match="autoencoder_kl, conv, doubling, mlp, residual, sequential"):
-        registry.build(VaeManifest.model_validate(manifest_of({"name": "tripling"})), DEFAULT_LIMITS)
-
-
 class Doubling(nn.Module):
-    def __init__(self):
+    def __init__(self, weight=None, buffer=None):
         super().__init__()
-        self.factor = nn.Parameter(torch.ones(1, device="meta"))
+        self.factor = nn.Parameter(torch.ones(1)) if weight is None else weight
+        if buffer is not None:
+            self.register_buffer("buffer", buffer, persistent=False)
 
     def forward(self, given, labels=None):
         return (2 * self.factor * given,)
@@ -208,6 +201,69 @@ class Doubling(nn.Module):
 
 def doubling(numbers, manifest, limits):
     return None, Doubling()
+
+
+def careless(numbers, manifest, limits):
+    return None, Doubling(nn.Parameter(torch.ones(numbers["width"])))
+
+
+INSTALLED = {
+    "doubling": doubling,
+    "careless": careless,
+    "early": lambda numbers, manifest, limits: (None, Doubling(nn.Parameter(torch.ones(1, device="cpu")))),
+    "hiding": lambda numbers, manifest, limits: (None, Doubling(buffer=torch.ones(1))),
+    "alone": lambda numbers, manifest, limits: Doubling(),
+    "constant": 7,
+    "mlp": doubling,
+}
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Packages of an operator, as far as their entry points go."""
+    points = [EntryPoint(name, f"{__name__}:INSTALLED", ENTRY_POINTS) for name in INSTALLED]
+    points += [EntryPoint("missing", "not_here_at_all:make", ENTRY_POINTS)]
+    points += [EntryPoint("twice", f"{package}:make", ENTRY_POINTS) for package in ("first_package", "second_package")]
+    load = EntryPoint.load
+    monkeypatch.setattr(
+        EntryPoint, "load", lambda point: INSTALLED[point.name] if point.name in INSTALLED else load(point)
+    )
+    monkeypatch.setattr(architectures_installed, "entry_points", lambda **wanted: EntryPoints(points).select(**wanted))
+
+
+def test_operators_add_architectures_by_entry_point(installed, tmp_path):
+    manifest = manifest_of({"name": "doubling"}, encoder=None, rows={"kind": "tensor", "shape": [5]})
+    path = bundle_of(manifest, tmp_path / "a.zip")
+    assert load_vae(open_bundle(path)).decode(torch.ones(2, 5)).shape == (2, 5)
+    assert registry.library_of(VaeManifest.model_validate(manifest)) == __name__.partition(".")[0]
+    known = ", ".join(sorted({*registry.BUILT_IN, *INSTALLED, "missing", "twice"}))
+    with pytest.raises(InvalidBundle, match=f"this service knows {known}"):
+        registry.build(VaeManifest.model_validate(manifest_of({"name": "tripling"})), DEFAULT_LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "says"),
+    [
+        ({"name": "missing"}, "cannot be loaded here (ModuleNotFoundError: No module named 'not_here_at_all')"),
+        (
+            {"name": "twice"},
+            "'twice' here, of the packages first_package and second_package",
+        ),
+        ({"name": "constant"}, "is a int"),
+        ({"name": "alone"}, "returned a Doubling where it must return (encoder or None, decoder)"),
+        ({"name": "careless"}, "does not take these numbers (KeyError: 'width')"),
+        ({"name": "careless", "width": "\ud800"}, "does not take these numbers (TypeError"),
+        ({"name": "early"}, "made 'factor' on cpu"),
+        ({"name": "hiding"}, "the buffer 'buffer' with persistent=False"),
+        ({"name": "mlp", "hidden": []}, "hidden of mlp must be"),  # what is built in cannot be replaced
+    ],
+    ids=lambda value: value["name"] if isinstance(value, dict) else None,
+)
+def test_what_is_wrong_with_an_installed_architecture_is_said(installed, architecture, says):
+    manifest = manifest_of(architecture, encoder=None, rows={"kind": "tensor", "shape": [5]})
+    with pytest.raises(InvalidBundle) as refusal:
+        registry.build(VaeManifest.model_validate(manifest), DEFAULT_LIMITS)
+    assert says in refusal.value.detail
 
 
 EXAMPLES = {  # the numbers without a default, and the shape of a row, for layers that a plain (8,) row does not suit

@@ -7,8 +7,9 @@ import time
 
 import torch
 
-from latentmill.specs import Execution, MeasuredExecution
-from workers.devices import DeviceKind, Engine, device_name, execution_versions, is_out_of_memory, pin_execution
+from latentmill.specs import Execution, MeasuredExecution, VaeManifest
+from workers.devices import DeviceKind, device_name, execution_versions, is_out_of_memory, pin_execution
+from workers.models.architectures.registry import library_of
 from workers.models.vae import Vae
 
 _CANDIDATES = (64, 128, 256, 512, 1024)
@@ -35,7 +36,7 @@ def measure(
     deadline = time.monotonic() + _SECONDS_AT_MOST
     try:
         for batch in candidates:
-            execution = _execution(vae.manifest.engine, device, batch, threads)
+            execution = _execution(vae.manifest, device, batch, threads)
             pin_execution(execution)
             speed = _rows_per_s(vae, batch, deadline)
             if speed is None:
@@ -57,14 +58,15 @@ def measure(
     return best, warnings
 
 
-def _execution(engine: Engine, device: DeviceKind, batch_rows: int, threads: int) -> Execution:
+def _execution(manifest: VaeManifest, device: DeviceKind, batch_rows: int, threads: int) -> Execution:
+    library = library_of(manifest)
     return Execution(
         device=device,
         device_name=device_name(device),
-        engine=engine,
+        engine=manifest.engine,
         batch_rows=batch_rows,
         threads=threads,
-        versions=execution_versions(device, engine),
+        versions=execution_versions(device, manifest.engine, [] if library is None else [library]),
     )
 
 

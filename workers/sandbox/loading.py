@@ -25,7 +25,8 @@ def load_models() -> None:
 
     from latentmill.specs import VaeManifest
     from workers.models import inspection  # noqa: F401
-    from workers.models.architectures.registry import ENTRY_POINTS, build
+    from workers.models.architectures.interface import ENTRY_POINTS
+    from workers.models.architectures.registry import build
     from workers.models.limits import DEFAULT_LIMITS
     from workers.models.onnx import checking, vae  # noqa: F401
     from workers.models.onnx.runtime import load_onnx, load_onnxruntime

@@ -31,7 +31,8 @@ class StoredFile(NamedTuple):
 def executed_here(shop: Workshop, execution: Execution) -> Execution:
     """The execution as it is on this machine, and this process set to it."""
     from_here = {"device": shop.device, "device_name": device_name(shop.device)}
-    here = execution.model_copy(update={**from_here, "versions": execution_versions(shop.device, execution.engine)})
+    versions = execution_versions(shop.device, execution.engine, execution.versions)
+    here = execution.model_copy(update={**from_here, "versions": versions})
     pin_execution(here)
     return here
 

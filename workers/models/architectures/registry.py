@@ -1,9 +1,7 @@
 """The registry: from the architecture that `vae.json` names to an encoder and a decoder without weights."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Any
 
 from torch import nn
 
@@ -11,12 +9,21 @@ from latentmill.errors import InvalidBundle
 from latentmill.specs import VaeManifest
 from workers.models.architectures.autoencoder_kl import autoencoder_kl
 from workers.models.architectures.conv import conv
+from workers.models.architectures.installed import installed, installed_names
+from workers.models.architectures.interface import Architecture
 from workers.models.architectures.mlp import mlp
 from workers.models.architectures.residual import residual
 from workers.models.architectures.sequential.architecture import sequential
 from workers.models.limits import BundleLimits
 
-ENTRY_POINTS = "latentmill.architectures"
+BUILT_IN: Mapping[str, Architecture] = {
+    "sequential": sequential,
+    "mlp": mlp,
+    "conv": conv,
+    "residual": residual,
+    "autoencoder_kl": autoencoder_kl,
+}
+_LIBRARIES = {"autoencoder_kl": "diffusers"}
 
 
 @dataclass(frozen=True)
@@ -25,21 +32,6 @@ class Networks:
 
     encoder: nn.Module | None
     decoder: nn.Module
-
-
-Architecture = Callable[[dict[str, Any], VaeManifest, BundleLimits], tuple[nn.Module | None, nn.Module]]
-"""(numbers, manifest, limits) -> (encoder, decoder), made on the meta device; raises InvalidBundle for bad numbers.
-
-An operator adds one through the entry-point group `latentmill.architectures`: name = "package.module:function".
-"""
-
-_BUILT_IN: dict[str, Architecture] = {
-    "sequential": sequential,
-    "mlp": mlp,
-    "conv": conv,
-    "residual": residual,
-    "autoencoder_kl": autoencoder_kl,
-}
 
 
 def build(manifest: VaeManifest, limits: BundleLimits) -> Networks:
@@ -55,14 +47,21 @@ def build(manifest: VaeManifest, limits: BundleLimits) -> Networks:
     return Networks(encoder, decoder)
 
 
+def library_of(manifest: VaeManifest) -> str | None:
+    """The package that builds the networks, where it is not this one: decoded bytes depend on its version."""
+    name = str((manifest.architecture or {}).get("name", ""))
+    if name in BUILT_IN:
+        return _LIBRARIES.get(name)
+    found = installed(name)
+    return None if found is None else found.package
+
+
 def _find(name: str) -> Architecture:
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name not in installed:
-        known = ", ".join(sorted({*_BUILT_IN, *installed}))
+    """What is built in first: a package cannot change what its bundles mean."""
+    architecture = BUILT_IN.get(name) or installed(name)
+    if architecture is None:
+        known = ", ".join(sorted({*BUILT_IN, *installed_names()}))
         raise InvalidBundle(
             f"There is no architecture {name[:64]!r}; this service knows {known}.", pointer="/architecture/name"
         )
-    architecture: Architecture = installed[name].load()
     return architecture
