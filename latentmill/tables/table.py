@@ -39,6 +39,24 @@ class ProposedTable:
         """W, the values of one row: one for a number or boolean, one for each category, one more for `missing`."""
         return self._spec.shape[0]
 
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where the values of each column lie among the `width` of a row."""
+        found, start = {}, 0
+        for column in self._spec.columns:
+            found[column.name] = slice(start, start + column.width)
+            start += column.width
+        return found
+
+    @property
+    def numeric(self) -> NDArray[np.bool_]:
+        """(width,): True for the values of numbers and integers, False for those that are 0 or 1 in each row."""
+        marks, slices = np.zeros(self.width, np.bool_), self.slices
+        for column in self._spec.columns:
+            if column.kind in ("number", "integer"):
+                marks[slices[column.name].start] = True
+        return marks
+
     @cached_property
     def encoded(self) -> NDArray[np.float32]:
         """(n, width) float32, the DataFrame that was proposed from, as the VAE is trained on it."""
@@ -67,10 +85,8 @@ class ProposedTable:
         array = np.asarray(values, np.float32)
         if array.ndim != 2 or array.shape[1] != self.width:
             raise InvalidDataset(f"The values have the shape {array.shape}; they are rows (n, {self.width})")
-        columns, start = {}, 0
-        for column in self._spec.columns:
-            columns[column.name] = decoded(column, array[:, start : start + column.width])
-            start += column.width
+        slices = self.slices
+        columns = {c.name: decoded(c, array[:, slices[c.name]]) for c in self._spec.columns}
         return frame_of(columns, {column.name: column.kind for column in self._spec.columns})
 
     def __repr__(self) -> str:

@@ -1,5 +1,7 @@
 """A real table through a real stack: a VAE trained on what `table_rows` proposes, typed rows in, typed rows out."""
 
+import doctest
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from torch import Tensor, nn
 from latentmill import Client, export_vae, table_rows
 from latentmill.errors import InvalidDataset, ModelMismatch
 from latentmill.resources.resource import Resource
+from latentmill.stack import Stack
 from latentmill.tables.table import ProposedTable
 
+PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 WEATHER = Path(__file__).parents[1] / "data" / "weather.csv.gz"
 LEARNED, LATENTS, WIDE, STD = 3_000, 6, 64, 0.3
 ROWS = 2_000
@@ -150,7 +154,7 @@ def test_the_report_holds_columns_and_pairs_against_rows_that_were_never_seen(
     weather.iloc[LEARNED:, ::-1].to_csv(unseen, index=False)
     reference = client.datasets.add(unseen, model=model)
     report = client.reports.create(
-        model, dataset, reference=reference, candidates=[{"kind": "gaussian"}], rows=600
+        model, dataset, reference=reference, candidates=[{"kind": "gaussian"}], rows=300
     ).wait()
     measured = next(one for one in report.data["candidates"] if (one["family"] or {}).get("kind") == "gaussian")
     found: dict[str, Any] = measured["quality"]["real"]["columns"]
@@ -158,12 +162,12 @@ def test_the_report_holds_columns_and_pairs_against_rows_that_were_never_seen(
     assert list(columns) == list(weather.columns)
     held_out = weather.iloc[LEARNED:]
     for name, one in columns.items():
-        assert one["missing_reference"] == pytest.approx(held_out[name].isna().mean(), abs=0.06)
+        assert one["missing_reference"] == pytest.approx(held_out[name].isna().mean(), abs=0.1)
         assert one["standard_error"] > 0
         assert one["distance"] < 1.0
     assert columns["wind_from"]["measure"] == columns["wet"]["measure"] == "total variation"
     assert columns["gust_knots"]["measure"] == "wasserstein / sd"
-    assert columns["gust_knots"]["missing_difference"]["standard_error"] < 0.05
+    assert columns["gust_knots"]["missing_difference"]["standard_error"] < 0.06
     assert found["pairs"]["columns"] == len(columns)
     assert {pair["measure"] for pair in found["pairs"]["largest"]} <= {"correlation", "correlation ratio", "cramers v"}
     assert all(pair["difference"]["standard_error"] > 0 for pair in found["pairs"]["largest"])
@@ -188,3 +192,18 @@ def test_rows_that_the_model_cannot_encode_are_refused_at_the_upload(
     typed = client.datasets.add(some.drop(columns="wet")).wait()
     with pytest.raises(ModelMismatch, match="the model's column 'wet' is not among the dataset's"):
         client.fits.create(model, typed, family={"kind": "gaussian"})
+
+
+def test_the_page_on_tables_shows_what_happens(
+    stack: Stack, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATENTMILL_URL", stack.url)
+    monkeypatch.setenv("LATENTMILL_API_KEY", stack.api_key)
+    monkeypatch.chdir(tmp_path)
+    for path in (WEATHER, bundle):
+        shutil.copy(path, tmp_path)
+    page = doctest.DocTestParser().get_doctest(PAGE.read_text(), {}, PAGE.name, str(PAGE), 0)
+    assert len(page.examples) > 15
+    said: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False)
+    assert runner.run(page, out=said.append).failed == 0, "".join(said)

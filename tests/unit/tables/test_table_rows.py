@@ -51,6 +51,12 @@ def test_a_bundle_delivers_what_was_encoded() -> None:
     assert delivered.values["income"][[0, 2, 3]] == pytest.approx([1200.5, 800.25, 5000.0])
 
 
+def test_slices_and_numeric_say_which_value_is_whose() -> None:
+    table = table_rows(EVERYTHING[["city", "income", "owner", "age"]])
+    assert table.slices == {"city": slice(0, 3), "income": slice(3, 5), "owner": slice(5, 6), "age": slice(6, 8)}
+    assert table.numeric.tolist() == [False] * 3 + [True, False] + [False] + [True, False]
+
+
 def test_missing_values_are_zeros_and_a_one() -> None:
     table = table_rows(EVERYTHING[["income", "city", "pets"]])
     assert table.width == 2 + 3 + 2
