@@ -49,6 +49,10 @@ def export_diffusers(
 
     if engine not in ("auto", "torch", "onnx"):
         raise InvalidBundle(f"engine must be auto, torch or onnx, not {engine!r}.", pointer="/engine")
+    if not isinstance(folder, str | PathLike):
+        raise InvalidBundle(
+            f"It takes the folder of a model, not {type(folder).__name__}: save it first, vae.save_pretrained(folder)."
+        )
     place = Path(folder) if subfolder is None else Path(folder) / subfolder
     config = read_config(place)
     shape = row_shape(config, image_size)

@@ -75,8 +75,10 @@ def _source(model: Any, encoder: "nn.Module | None", decoder: "nn.Module | None"
 
     from latentmill.converting.pythae.source import of_model, open_folder
 
-    if not isinstance(model, nn.Module):
+    if isinstance(model, str | PathLike):
         return open_folder(Path(model), encoder, decoder)
+    if not isinstance(model, nn.Module):
+        raise InvalidBundle(f"The model must be a folder or a model of pythae's, not {type(model).__name__}.")
     if encoder is not None or decoder is not None:
         raise InvalidBundle("encoder and decoder belong to a folder; the model that was given has its own.")
     return of_model(model)

@@ -1,5 +1,7 @@
 """Run as a program, `python pythae_models.py FOLDER`: models of pythae's, some trained, with what they give themselves.
 
+With a second word, `benchmarks`, those that it has for MNIST and CIFAR instead.
+
 Writes FOLDER/NAME (as pythae saves it), FOLDER/NAME.npz (its own outputs), and FOLDER/live-NAME.vae.zip, the bundle of
 the live model, with its notes in FOLDER/live.json.
 """
@@ -14,7 +16,7 @@ from pythae import models
 from pythae.data.datasets import BaseDataset
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
-from pythae.models.nn.benchmarks.mnist import Decoder_ResNet_AE_MNIST, Encoder_ResNet_VAE_MNIST
+from pythae.models.nn.benchmarks import cifar, mnist
 from pythae.trainers import (
     BaseTrainer,
     BaseTrainerConfig,
@@ -51,6 +53,26 @@ class ConvDecoder(BaseDecoder):
         return ModelOutput(reconstruction=self.net(self.fc(z).reshape(z.shape[0], 4, 4, 4)))
 
 
+class AxesEncoder(BaseEncoder):
+    """Latents that keep their axes, 2 x 4 x 4: latent_dim says nothing of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Conv2d(1, 2, 4, 2, 1)
+
+    def forward(self, x):
+        return ModelOutput(embedding=self.net(x))
+
+
+class AxesDecoder(BaseDecoder):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.ConvTranspose2d(2, 1, 4, 2, 1)
+
+    def forward(self, z):
+        return ModelOutput(reconstruction=self.net(z))
+
+
 class OwnLoss(models.VAE):
     def loss_function(self, *given):
         return super().loss_function(*given)
@@ -77,6 +99,19 @@ def trained(model, trainer=BaseTrainer, config=BaseTrainerConfig, **options):
     return model
 
 
+def benchmark(module, kind, data, shape):
+    """A VAE of the networks that pythae has for a known data set."""
+    config = models.VAEConfig(input_dim=shape, latent_dim=4)
+    encoder, decoder = getattr(module, f"Encoder_{kind}_VAE_{data}"), getattr(module, f"Decoder_{kind}_AE_{data}")
+    return models.VAE(config, encoder=encoder(config), decoder=decoder(config))
+
+
+def benchmarks():
+    yield "conv-mnist", benchmark(mnist, "Conv", "MNIST", (1, 28, 28))
+    yield "conv-cifar", benchmark(cifar, "Conv", "CIFAR", (3, 32, 32))
+    yield "resnet-cifar", benchmark(cifar, "ResNet", "CIFAR", (3, 32, 32))
+
+
 def made():
     """Every model by name."""
     torch.manual_seed(0)
@@ -88,10 +123,9 @@ def made():
     yield "RAE_L2", trained(rae, CoupledOptimizerTrainer, CoupledOptimizerTrainerConfig, **coupled)
     config = models.BetaVAEConfig(input_dim=IMAGE, latent_dim=3)
     yield "conv", trained(models.BetaVAE(config, encoder=ConvEncoder(config), decoder=ConvDecoder(config)))
-    config = models.VAEConfig(input_dim=(1, 28, 28), latent_dim=4)
-    networks = {"encoder": Encoder_ResNet_VAE_MNIST(config), "decoder": Decoder_ResNet_AE_MNIST(config)}
-    yield "resnet", models.VAE(config, **networks)
+    yield "resnet", benchmark(mnist, "ResNet", "MNIST", (1, 28, 28))
     plain = {"input_dim": IMAGE, "latent_dim": 3}
+    yield "axes", models.AE(models.AEConfig(**plain), encoder=AxesEncoder(), decoder=AxesDecoder())
     yield "AE", models.AE(models.AEConfig(**plain))
     yield "WAE_MMD", models.WAE_MMD(models.WAE_MMD_Config(**plain))
     yield "VAEGAN", models.VAEGAN(models.VAEGANConfig(**plain))
@@ -121,8 +155,8 @@ def outputs(model):
     """What pythae gives for seeded rows and latents."""
     generator = torch.Generator().manual_seed(2)
     x = torch.rand(9, *model.input_dim, generator=generator)
-    z = torch.randn(9, model.latent_dim, generator=generator)
     encoded = model.encoder(x)
+    z = torch.randn(encoded["embedding"].shape, generator=generator)
     values = {"x": x, "z": z, "mean": encoded["embedding"], "decoded": model.decoder(z)["reconstruction"]}
     values["decoded_after_flow"] = model.decoder(flowed(model, z))["reconstruction"]
     if "log_covariance" in encoded:
@@ -133,7 +167,7 @@ def outputs(model):
 
 
 live = {}
-for name, model in made():
+for name, model in benchmarks() if "benchmarks" in sys.argv else made():
     model.save(str(FOLDER / name))
     before = {part: module.training for part, module in model.named_modules()}
     try:

@@ -151,6 +151,11 @@ def test_what_does_not_fit_is_said(config, options, says, folder, tmp_path):
         export_diffusers(tmp_path / "a.vae.zip", folder, **options)
 
 
+def test_a_live_model_is_to_be_saved_first(tiny, tmp_path):
+    with pytest.raises(InvalidBundle, match="takes the folder of a model, not AutoencoderKL: save it first"):
+        export_diffusers(tmp_path / "a.vae.zip", tiny)
+
+
 def test_files_that_lead_elsewhere_or_hold_something_else_are_refused(folder, tmp_path):
     (folder / WEIGHTS).write_bytes(b"no tensors")
     with pytest.raises(InvalidBundle, match="is not a file of safetensors"):

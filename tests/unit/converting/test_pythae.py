@@ -77,11 +77,13 @@ def made(tmp_path_factory):
 def agrees(bundle: Path, references: Path, decoded: str = "decoded_after_flow") -> None:
     """The bundle gives what pythae gave."""
     vae, wanted = load_vae(open_bundle(bundle)), np.load(references)
-    np.testing.assert_allclose(vae.decode(torch.from_numpy(wanted["z"])), wanted[decoded], atol=1e-5)
+    z = torch.from_numpy(wanted["z"])
+    assert z.shape[1:] == vae.manifest.latent.shape
+    np.testing.assert_allclose(vae.decode(z.flatten(1)), wanted[decoded], atol=1e-5)
     if vae.manifest.encoder is None:
         return
     mean, std = vae.encode(torch.from_numpy(wanted["x"]))
-    np.testing.assert_allclose(mean, wanted["mean"], atol=1e-5)
+    np.testing.assert_allclose(mean.reshape(z.shape), wanted["mean"], atol=1e-5)
     if vae.manifest.encoder.scale == "none":
         assert not std.any()
     else:
@@ -98,9 +100,16 @@ def test_a_folder_gives_what_pythae_gives(name, made, tmp_path):
     assert "pythae" not in sys.modules
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "conv", "resnet", "OwnLoss"])
+@pytest.mark.parametrize("name", [*PLAIN, "conv", "resnet", "axes", "OwnLoss"])
 def test_a_live_model_gives_what_pythae_gives(name, made):
     agrees(made / f"live-{name}.vae.zip", made / f"{name}.npz")
+
+
+@pytest.mark.full
+def test_the_networks_that_pythae_has_for_known_data_give_what_they_give(tmp_path):
+    subprocess.run([sys.executable, MAKER, tmp_path, "benchmarks"], check=True, capture_output=True, timeout=600)
+    for name in ("conv-mnist", "conv-cifar", "resnet-cifar"):
+        agrees(tmp_path / f"live-{name}.vae.zip", tmp_path / f"{name}.npz")
 
 
 def test_a_folder_and_the_live_model_say_the_same(made, tmp_path):
@@ -166,6 +175,14 @@ def test_pickled_networks_are_never_opened(made, tmp_path, monkeypatch):
         export_pythae(
             tmp_path / "b.vae.zip", made / "conv", encoder=nn.Sequential(nn.Linear(3, 3)), decoder=ConvDecoder()
         )
+
+
+@pytest.mark.parametrize("given", [3, None, {"state": 1}])
+def test_only_folders_and_models_are_taken(given, tmp_path):
+    with pytest.raises(InvalidBundle, match="must be a folder or a model of pythae's"):
+        export_pythae(tmp_path / "a.vae.zip", given)
+    with pytest.raises(InvalidBundle, match="Linear is not a model of pythae's that Latentmill knows"):
+        export_pythae(tmp_path / "a.vae.zip", nn.Linear(2, 2))
 
 
 def changed(made: Path, tmp_path: Path, **config) -> Path:
