@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from latentmill.errors import InvalidDataset
 from latentmill.specs import SeriesRows
+from latentmill.tables.frames import as_frame
 
 Floats = NDArray[np.float32]
+COARSEST = 0.01  # of a feature's std: what neighbouring values of float32 may lie apart
 
 
 class SeriesWindows:
@@ -55,13 +57,13 @@ def series_windows(
 ) -> SeriesWindows:
     """Windows of `steps` time steps, one beginning every `stride` steps, and the rows of a model of them.
 
-    series: a DataFrame of pandas with a line per time step in order of time, whose columns are the features; an array
-    (time,) or (time, features); or a list of such arrays. Where a DataFrame holds several series, `by` is the column
-    that tells them apart, and no feature. No window crosses from one series into another. `features` names those of
-    arrays, and chooses and orders columns of a DataFrame. Mean and std are those of all time steps; a feature that
-    never changes has std 1. With stride < steps windows overlap: hold rows out by another stretch of time then, as
-    the `reference` of a report. Raises InvalidDataset for what is no number or missing, and for series that are too
-    short, naming place and way out.
+    series: a DataFrame of pandas (or a Table of pyarrow) with a line per time step in order of time, whose columns are
+    the features; an array (time,) or (time, features); or a list of such arrays. Where a DataFrame holds several
+    series, `by` is the column that tells them apart, and no feature. No window crosses from one series into another.
+    `features` names those of arrays, and chooses and orders columns of a DataFrame. Mean and std are those of all time
+    steps; a feature that never changes has std 1. With stride < steps windows overlap: hold rows out by another
+    stretch of time then, as the `reference` of a report. Raises InvalidDataset for what is no number or missing, for
+    series that are too short or out of order, and for features that float32 does not show, naming place and way out.
     """
     if steps < 1 or stride < 1:
         raise InvalidDataset(f"steps and stride are 1 or more, not {steps} and {stride}")
@@ -72,6 +74,7 @@ def series_windows(
         _check(part, names, steps)
     together = np.concatenate(parts)
     std = together.std(axis=0)
+    _check_digits(together, std, names)
     spec = SeriesRows(
         steps=steps,
         features=tuple(names),
@@ -87,19 +90,22 @@ def _of_frame(
     frame: Any, features: Sequence[str] | None, by: str | None
 ) -> tuple[list[NDArray[np.float64]], list[str]]:
     """The series of a DataFrame, in the order in which they first occur, and the names of the features."""
+    from pandas import DatetimeIndex
     from pandas.api.types import is_numeric_dtype
 
-    known = [str(name) for name in frame.columns]
+    frame = as_frame(frame)
+    known = list(frame.columns)
     names = [name for name in known if name != by] if features is None else list(features)
     if absent := [name for name in [*names, *([by] if by else [])] if name not in known]:
         raise InvalidDataset(f"There is no column {absent[0]!r}; there are {', '.join(known[:8])}")
-    frame = frame.set_axis(known, axis=1)
     if wrong := [name for name in names if not is_numeric_dtype(frame[name].dtype)]:
         raise InvalidDataset(
             f"The column {wrong[0]!r} holds {frame[wrong[0]].dtype}, and features are numbers: leave it out "
             "(features=[...]), or name it as `by` if it tells several series apart"
         )
     groups = [frame] if by is None else [group for _, group in frame.groupby(by, sort=False)]
+    if any(isinstance(each.index, DatetimeIndex) and not each.index.is_monotonic_increasing for each in groups):
+        raise InvalidDataset("The lines are not in order of time: sort_index() first")
     return [group[names].to_numpy(np.float64, na_value=np.nan) for group in groups], names
 
 
@@ -121,6 +127,19 @@ def _of_arrays(
     if len(names) != width:
         raise InvalidDataset(f"features names {len(names)}, but the series have {width}")
     return parts, names
+
+
+def _check_digits(values: NDArray[np.float64], std: NDArray[np.float64], names: Sequence[str]) -> None:
+    """Refuses features whose changes float32, in which rows are kept, does not show."""
+    largest = np.abs(values).max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: infinite, and its neighbour none
+        lost = (std > 0) & ~(np.spacing(largest.astype(np.float32)) <= COARSEST * std)
+    if lost.any():
+        feature = int(np.argmax(lost))
+        raise InvalidDataset(
+            f"{names[feature]!r} reaches {largest[feature]:g} and changes by {std[feature]:g}: rows are kept as "
+            "float32, which does not tell such values apart. Subtract a constant, or use differences"
+        )
 
 
 def _check(part: NDArray[np.float64], names: Sequence[str], steps: int) -> None:

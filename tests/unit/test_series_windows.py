@@ -61,6 +61,11 @@ def test_arrays_and_columns_of_choice() -> None:
     assert (constant.rows["mean"], constant.rows["std"]) == ([7.0], [1.0])
     dated = LINES.assign(when="2020-01-01")
     assert series_windows(dated, steps=5, features=["price", "load"]).rows["features"] == ["price", "load"]
+    import pyarrow as pa
+
+    assert np.array_equal(
+        series_windows(pa.Table.from_pandas(LINES), steps=10).windows, series_windows(LINES, steps=10).windows
+    )
     assert "91 windows of 10 steps, 1 apart: load, price" in repr(series_windows(LINES, steps=10))
 
 
@@ -72,6 +77,9 @@ def test_arrays_and_columns_of_choice() -> None:
         (LINES.assign(when="x"), {"steps": 5}, r"'when' holds .*features=\[...\].*by"),
         (LINES, {"steps": 5, "by": "sensor"}, "no column 'sensor'; there are load, price"),
         (LINES.assign(load=np.where(LINES.index == 7, np.nan, 1.0)), {"steps": 5}, "step 7 has no number in 'load'"),
+        (LINES.set_axis(pd.date_range("2020", periods=100)[::-1]), {"steps": 5}, r"order of time: sort_index\(\)"),
+        (LINES.assign(load=1e9 + LINES.load), {"steps": 5}, r"'load' reaches 1e\+09 and changes by .*float32"),
+        (LINES.assign(load=1e39 * LINES.load), {"steps": 5}, "'load' reaches .*float32"),
         (np.zeros((5, 2)), {"steps": 2, "features": ["a"]}, "names 1, but the series have 2"),
         (np.zeros((5, 2, 2)), {"steps": 2}, r"numbers \(time, features\), not float64 of the shape \(5, 2, 2\)"),
         (np.array(["a", "b"]), {"steps": 2}, "is numbers"),
