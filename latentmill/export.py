@@ -71,8 +71,9 @@ def export_vae(
     contradicts is in the notes.
 
     Bundle and modules are compared on seeded rows and latents, in batches of 2, 64 and 1; the bundle is written if they
-    differ by at most 1e-5 of the largest value (of 1 where that is smaller). Raises InvalidBundle, naming the layer,
-    the source line and the way out, for what cannot be exported; NotInstalled without the packages that it takes.
+    differ by at most 1e-5 of the largest value (of 1 where that is smaller), or by about what float32 costs the modules
+    themselves. Raises InvalidBundle, naming the layer, the source line and the way out, for what cannot be exported;
+    NotInstalled without the packages that it takes.
     """
     check_installed("export_vae")
     from latentmill.exporting.declaration import check_choice, declaration

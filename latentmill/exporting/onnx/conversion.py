@@ -1,9 +1,11 @@
 """A module as an ONNX graph: captured by torch.export with a free batch axis, converted by torch.onnx."""
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from torch import fx
 from torch.export import Dim, ExportedProgram
 
 from latentmill.errors import InvalidBundle
@@ -12,9 +14,10 @@ from latentmill.exporting.onnx.tidying import tidied
 from latentmill.exporting.parts import Part
 from latentmill.exporting.refusal import recorded_line, refusal, user_line
 from workers.models.limits import DEFAULT_LIMITS, MEBIBYTE
+from workers.models.onnx.operators import check_operator
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
 _BATCH = "Take the batch size from the input, x.view(x.shape[0], -1), and work on the whole batch, not row by row."
 _VALUES = "Use torch.where or arithmetic in place of if, .item() and float(); decide what does not change in __init__."
@@ -51,9 +54,21 @@ def _captured(part: Part) -> ExportedProgram:
     shapes = tuple({0: Dim.DYNAMIC} for _ in inputs)
     try:
         with torch.no_grad():
-            return torch.export.export(part.module, inputs, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(part.module, inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # a stranger's forward method may raise anything, and torch.export has many kinds
         raise _not_captured(part, error) from error
+    _name_squeezed_axes(program)
+    return program
+
+
+def _name_squeezed_axes(program: ExportedProgram) -> None:
+    """`h.squeeze()` drops the axes that are always 1, and not that of the rows when there is one row."""
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.squeeze.default:
+            shape = node.args[0].meta["val"].shape
+            node.target = torch.ops.aten.squeeze.dims
+            node.args = (node.args[0], [axis for axis, size in enumerate(shape) if type(size) is int and size == 1])
+    program.graph_module.recompile()
 
 
 def _not_captured(part: Part, error: Exception) -> InvalidBundle:
@@ -89,17 +104,42 @@ def _converted(program: ExportedProgram, part: Part) -> "ModelProto":
     except Exception as error:  # its errors are those of a private module
         raise _not_converted(program, part, error) from error
     assert converted is not None
-    return converted.model_proto
+    model = converted.model_proto
+    for node in model.graph.node:
+        _check_operator(node, part)
+    return model
+
+
+def _check_operator(node: "NodeProto", part: Part) -> None:
+    """What the service would refuse is refused with the line that torch notes at the node."""
+    try:
+        check_operator(node.op_type, node.domain, f"{node.op_type}, which a bundle cannot have")
+    except InvalidBundle as error:
+        notes = {entry.key: entry.value for entry in node.metadata_props}
+        line = recorded_line(notes.get("pkg.torch.onnx.stack_trace"))
+        what = f"it needs the ONNX operator {node.op_type}, which the service does not run"
+        raise refusal(part.name, what, line=line, way_out=_ELSE) from error
 
 
 def _not_converted(program: ExportedProgram, part: Part, error: Exception) -> InvalidBundle:
     text = _COLOURS.sub("", str(error))
-    found = re.search(r"OpOverload\(op='(?:aten\.)?_*([\w.]+?)'", text)
-    if found is None:
-        what = f"torch.onnx cannot convert it: {text.strip().splitlines()[0][:300].rstrip('.')}"
-        return refusal(part.name, what, way_out=_ELSE)
-    operator = found.group(1)
-    # torch.onnx takes a program apart first: of that the user wrote, a node is called by the same name or nearly so.
-    nodes = (node for node in program.graph.nodes if node.op == "call_function" and operator in str(node.target))
-    line = next((recorded_line(node.meta.get("stack_trace")) for node in nodes), None)
-    return refusal(part.name, f"{operator} has no ONNX operator", line=line, way_out=_ELSE)
+    unknown = re.search(r"OpOverload\(op='(?:aten\.)?_*([\w.]+?)'", text)
+    if unknown is not None:
+        operator = unknown.group(1)
+        # torch.onnx takes a program apart first: what the user wrote is called by the same name, or nearly so.
+        line = _line_of(program, lambda node: operator in str(node.target))
+        return refusal(part.name, f"{operator} has no ONNX operator", line=line, way_out=_ELSE)
+    found = re.search(r"translating node %(\w+)", text)
+    line = _line_of(program, lambda node: found is not None and node.name == found.group(1))
+    reason: BaseException = error
+    while reason.__cause__ is not None:
+        reason = reason.__cause__
+    said = (_COLOURS.sub("", str(reason)).strip() or type(reason).__name__).splitlines()[0][:300].rstrip(".")
+    which = f" {found.group(1)}" if found else ""
+    return refusal(part.name, f"torch.onnx cannot convert{which or ' it'}: {said}", line=line, way_out=_ELSE)
+
+
+def _line_of(program: ExportedProgram, wanted: Callable[[fx.Node], bool]) -> str | None:
+    """The user's line that made the first of the nodes which are `wanted`."""
+    nodes = (node for node in program.graph.nodes if node.op == "call_function" and wanted(node))
+    return next((recorded_line(node.meta.get("stack_trace")) for node in nodes), None)

@@ -178,10 +178,20 @@ def singular_values(self, x):
     return torch.linalg.svd(torch.cumsum(x @ x.transpose(1, 2), 1))[1][:, :D]
 
 
+def spectrum(self, x):
+    return torch.fft.rfft(x.flatten(1)).real[:, :D]
+
+
+def attention(self, x):
+    return F.scaled_dot_product_attention(x, x, x).flatten(1)[:, :D]
+
+
 REFUSED = {
     "a branch on values": (branch, "a value that is only known when it runs (HERE, in branch)"),
     "row by row": (one_by_one, "goes through the rows one by one (HERE, in one_by_one)"),
     "no operator": (singular_values, "linalg_svd has no ONNX operator (test_export_onnx.py, line "),
+    "an operator that is not run": (spectrum, "needs the ONNX operator DFT, which the service does not run (test_"),
+    "a shape that has no operator": (attention, "cannot convert scaled_dot_product_attention: only 4D query"),
     "a fixed batch": (lambda self, x: sums(self, x).view(3, -1)[:, :D], "it returns [3, 4] for 8 rows"),
     "numpy": (lambda self, x: torch.from_numpy(np.cumsum(x.flatten(1).numpy(), 1)[:, :D]), "(HERE, in <lambda>)"),
     "draws": (lambda self, x: sums(self, x)[:, :D] + torch.randn(len(x), D), "different results for the same input"),
@@ -202,6 +212,22 @@ def test_what_neither_engine_takes_is_named_with_its_line(name, export, tmp_path
     assert says.replace("HERE", f"test_export_onnx.py, line {line}") in refusal.value.detail
     assert len(refusal.value.detail) < 1000
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_float32_costs_the_modules_is_no_difference(export):
+    """Angles of many turns: the last digits of a sum of 512 products are the fifth of the sine."""
+    wide = nn.Sequential(nn.Linear(D, 512), nn.Tanh(), nn.Linear(512, 12))
+    made = Forward(lambda self, z: torch.sin(150 * self.wide(z)), wide=wide)
+    _, bundle = export(None, made, engine="onnx")
+    assert 1e-5 < bundle.largest_difference < 1e-3
+    assert "what float32 costs the modules by themselves" in bundle.notes[-2]
+
+
+def test_a_module_that_takes_no_single_row_is_compared_in_batches(export):
+    made = Forward(lambda self, z: torch.cumsum(self.out(z[:, None]).squeeze(), 1), out=nn.Linear(D, 12))
+    vae, _ = export(None, made)
+    z = torch.randn(4, D)
+    torch.testing.assert_close(vae.decode(z).flatten(1), made(z).detach(), atol=1e-5, rtol=1e-5)
 
 
 def test_what_torch_said_stays_for_those_who_ask(export):
