@@ -1,7 +1,7 @@
 """`latentmill datasets`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from latentmill.commands.console import (
     say,
     spinner,
 )
+from latentmill.resources.datasets import Dataset
 
 app = typer.Typer(help="Reference rows: add, list, show, delete.", no_args_is_help=True)
 
@@ -36,7 +37,9 @@ def add(
     kind: Annotated[
         Literal["rows", "latents"], typer.Option(help="latents: arrays mean and std instead of rows.")
     ] = "rows",
-    model: Annotated[str | None, typer.Option(help="The model whose table columns the rows have.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The table model whose columns FILE has: it says what each field is.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="A name to call it by instead of its id.")] = None,
     expires_in: ExpiresIn = None,
     expires_at: ExpiresAt = None,
@@ -57,7 +60,7 @@ def add(
             )
             dataset = added.wait()
         print_warnings(dataset)
-        print_resource(dataset, as_json)
+        print_resource(dataset, as_json, readable=_readable(dataset))
 
 
 @app.command("list")
@@ -71,7 +74,8 @@ def list_datasets(limit: Limit = 50, as_json: AsJson = False) -> None:
 def show(dataset: DatasetReference, as_json: AsJson = False) -> None:
     """Show one dataset: rows, shape, labels."""
     with Client() as client:
-        print_resource(client.datasets.get(dataset), as_json)
+        found = client.datasets.get(dataset)
+        print_resource(found, as_json, readable=_readable(found))
 
 
 @app.command()
@@ -80,3 +84,17 @@ def delete(dataset: DatasetReference) -> None:
     with Client() as client:
         client.datasets.delete(dataset)
     say(f"deleted {dataset}")
+
+
+def _readable(dataset: Dataset) -> dict[str, Any]:
+    """All fields; typed columns by what each holds."""
+    columns = dataset.data.get("columns") or []
+    return {**dataset.data, "columns": ", ".join(_described(column) for column in columns)}
+
+
+def _described(column: str | dict[str, Any]) -> str:
+    if isinstance(column, str):
+        return column
+    categories = column.get("categories")
+    kind = column["kind"] if categories is None else f"{len(categories):,} categories"
+    return f"{column['name']} ({kind}{', some missing' if column.get('missing') else ''})"

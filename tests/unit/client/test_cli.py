@@ -124,6 +124,23 @@ def test_models_are_added_shown_and_listed(run_on_peer, peer, tmp_path) -> None:
     assert json.loads(run_on_peer("models", "list", "--json").stdout)[0]["id"] == "mdl_1"
 
 
+def test_a_table_is_added_by_a_model_and_its_columns_are_read_as_words(run_on_peer, peer, tmp_path) -> None:
+    (tmp_path / "people.csv").write_text("age,city\n31,Ulm\n")
+    typed = [
+        {"name": "age", "kind": "integer", "categories": None, "missing": True},
+        {"name": "city", "kind": "category", "categories": ["Bonn", "Ulm"], "missing": False},
+    ]
+    dataset = {"object": "dataset", "id": "dat_1", "name": None, "state": "ready", "error": None, "warnings": []}
+    peer.documents["/v1/datasets"] = dataset | {"state": "reading"}
+    peer.documents["/v1/datasets/dat_1"] = dataset | {"columns": typed}
+    result = run_on_peer("datasets", "add", str(tmp_path / "people.csv"), "--model", "people")
+    assert result.exit_code == 0, result.output
+    assert "age (integer, some missing), city (2 categories)" in result.stdout
+    assert b'name="model"\r\n\r\npeople' in peer.requests[0].body
+    shown = run_on_peer("datasets", "show", "dat_1", "--json")
+    assert json.loads(shown.stdout)["columns"] == typed
+
+
 def test_a_fit_says_what_it_gains(run_on_peer, peer) -> None:
     gain = {"value": 1.2345, "standard_error": 0.05}
     fit = {**MODEL, "id": "fit_1", "family": {"kind": "mixture"}, "diagnostics": {"gain": gain}, "warnings": []}
