@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.shapes.shape import Shape
+from tests.shapes.typed import as_frame, typed_columns
 
 
-def uploaded(shape: Shape, x: Tensor) -> NDArray[np.float32]:
-    """Rows that the modules take, in the units of the data."""
-    return in_units(shape, x).astype(np.float32)
+def uploaded(shape: Shape, number: int, seed: int) -> Any:
+    """The rows that `shape.rows_to_encode` gives the modules, in the units of the data: an array, or a DataFrame."""
+    if shape.rows["kind"] == "table":
+        return as_frame(typed_columns(shape.rows, number, seed))
+    values = shape.rows_to_encode(number, seed)
+    return in_units(shape, values).astype(np.float32)
 
 
 def in_units(shape: Shape, rows: Tensor) -> NDArray[np.float64]:

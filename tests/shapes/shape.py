@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.shapes.typed import as_values, typed_columns
+
 Modules = tuple[nn.Module | None, nn.Module]
 
 
@@ -15,7 +17,8 @@ Modules = tuple[nn.Module | None, nn.Module]
 class Shape:
     """`engine` is what engine="auto" must take; `options` are further arguments of `export_vae`: scale, head, ... .
 
-    `flat` where the encoder takes rows without their axes; `finish` is what the loss does first to what is decoded.
+    `flat` where the encoder takes rows without their axes; `finish` is what the loss does first to what is decoded;
+    `no_graph` is what the exporter says where the modules can be no ONNX graphs.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Shape:
     options: dict[str, Any] = field(default_factory=dict)
     flat: bool = False
     finish: Callable[[Tensor], Tensor] | None = None
+    no_graph: str | None = None
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -55,10 +59,10 @@ class Shape:
         for module in (encoder, decoder):
             if module is not None:
                 _grow(module)
-        for _ in range(3):
+        for seed in range(3):
             y = self.conditions(torch.arange(32) % max(1, len(self.classes)))
             if encoder is not None:
-                self._heads(encoder, self.rows_to_encode(32), y)
+                self._heads(encoder, self.rows_to_encode(32, seed), y)
             run(decoder, torch.randn(32, *self.latent), y)
         return (None if encoder is None else encoder.eval()), decoder.eval()
 
@@ -70,9 +74,11 @@ class Shape:
         declared = {"rows": self.rows, "latent_shape": list(self.latent), **self.options, **options}
         return export_vae(path, name=self.name, encoder=encoder, decoder=decoder, **declared)
 
-    def rows_to_encode(self, number: int, seed: int | None = None) -> Tensor:
+    def rows_to_encode(self, number: int, seed: int) -> Tensor:
         """Rows (number, *row_shape) as the encoder takes them."""
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        if self.rows["kind"] == "table":
+            return as_values(self.rows, typed_columns(self.rows, number, seed))
+        generator = torch.Generator().manual_seed(seed)
         if self.rows["kind"] != "image":
             return torch.randn(number, *self.row_shape, generator=generator)
         low, high = self.rows.get("range", (0, 1))
