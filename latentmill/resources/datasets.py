@@ -11,7 +11,7 @@ from latentmill.resources.uploading import as_field, labels_as_file, rows_as_fil
 
 
 class Dataset(Resource):
-    """Reference rows: `rows`, `row_shape`, `labels` (counts by class), `digest`."""
+    """Reference rows: `rows`, `row_shape`, `layout` of images, `labels` (counts by class), `digest`, `warnings`."""
 
     path = "/v1/datasets"
     noun = "dataset"

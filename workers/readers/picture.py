@@ -71,7 +71,10 @@ class Picture:
                     f"{self.name!r} is stored turned, with a note in its EXIF which way; save it as it is meant to be "
                     "seen (PIL.ImageOps.exif_transpose), or without EXIF if this is how the model was trained"
                 )
-            return np.asarray(self._image.convert(self.form.mode))
+            values = np.asarray(self._image.convert(self.form.mode))
+            if values.shape != self.form.row_shape or values.dtype != np.uint8:
+                raise ValueError("its pixels are others than its header says")
+            return values
 
     def _orientation(self) -> int:
         with suppress(Exception):  # EXIF that cannot be read turns nothing
