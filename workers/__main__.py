@@ -30,6 +30,8 @@ def main() -> int:
     # Threads of OpenMP that spin while they wait take the cores from the pipeline's other stages and from whatever else
     # runs here: on two busy cores decoding was ten times slower. Children read this when they load torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Without a workspace of fixed sizes cuBLAS, and so cuDNN's recurrent layers, may give other bits from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     settings = Settings()
     # Where the compiler of torch, loaded when a bundle's shapes are tried, would leave its folder for ever.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "scratch" / "torch"))

@@ -70,6 +70,12 @@ def layer_norm(work: Translation, node: fx.Node) -> str:
                   bias="bias" in tensors)  # fmt: skip
 
 
+def rms_norm(work: Translation, node: fx.Node) -> str:
+    named = arguments(node, "input normalized_shape weight eps", weight=None, bias=None, eps=None)
+    tensors = _tensors(work, node, named)
+    return _added(work, node, "RMSNorm", named, tensors, elementwise_affine="weight" in tensors)
+
+
 def group_norm(work: Translation, node: fx.Node) -> str:
     named = arguments(node, "input num_groups weight bias eps", weight=None, bias=None, eps=1e-5)
     tensors = _tensors(work, node, named)
@@ -111,5 +117,6 @@ WEIGHTED: dict[str, Callable[[Translation, fx.Node], str]] = {
     "conv_transpose1d": partial(transposed_convolution, "ConvTranspose1d"),
     "conv_transpose2d": partial(transposed_convolution, "ConvTranspose2d"),
     "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
     "group_norm": group_norm,
 }

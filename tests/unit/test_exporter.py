@@ -144,6 +144,32 @@ ENCODERS = {
     "functions of one value": image_encoder(
         lambda self, x: (1 - torch.exp(-x.abs()).clamp(0.1, 0.9) ** 2).softmax(dim=-1).flatten(1)
     ),
+    "functions with stored weights": image_encoder(
+        lambda self, x: F.layer_norm(F.conv2d(x, self.kernel * 0.5, padding=1) @ self.weight, [8], eps=1e-4).flatten(1),
+        kernel=nn.Parameter(torch.randn(1, 1, 3, 3)),
+        weight=nn.Parameter(torch.randn(8, 8)),
+    ),
+    "gates, norms of another kind": image_encoder(
+        lambda self, x: self.norm(F.glu(self.wide(x), dim=1) + F.softshrink(self.up(x)[..., ::2])).flatten(1),
+        wide=nn.Conv2d(1, 2, 1),
+        up=nn.Upsample(scale_factor=(1, 2)),
+        norm=nn.RMSNorm(8),
+    ),
+    "turned and repeated": image_encoder(
+        lambda self, x: (
+            torch.flip(x.movedim(2, 3), [2])[:, :, :4].repeat(1, 1, 2, 1).flatten(1)
+            + x[:, :, :1].repeat_interleave(8, dim=2).flatten(1)
+            + x.amax(dim=(1, 2)).tile(1, 8)
+            + x.sum(-1, keepdim=True).expand(-1, -1, -1, 8).reshape(len(x), -1)
+            - x.min(dim=3)[0].sqrt().pow(2).repeat(1, 8, 1).flatten(1)
+        ),
+    ),
+    "a weight's product of its own": image_encoder(
+        lambda self, x: torch.addmm(self.bias, x.flatten(1), self.first @ self.second),
+        bias=nn.Parameter(torch.randn(64)),
+        first=nn.Parameter(torch.randn(64, 2)),
+        second=nn.Parameter(torch.randn(2, 64)),
+    ),
     "in place": image_encoder(lambda self, x: F.relu(self.conv(x), inplace=True).flatten(1), conv=nn.Conv2d(1, 1, 1)),
     "the same layer twice": image_encoder(lambda self, x: self.same(self.same(x.flatten(1))), same=nn.Linear(64, 64)),
     "linear with its own weights": image_encoder(

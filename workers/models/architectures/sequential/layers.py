@@ -17,6 +17,7 @@ from workers.models.architectures.sequential.numbers import (
     nothing,
     per_axis,
     real,
+    several,
 )
 
 
@@ -115,6 +116,14 @@ _NORMS = {
             "bias": BIAS,
         },
     ),
+    "RMSNorm": Layer(
+        nn.RMSNorm,
+        {
+            "normalized_shape": Number(integers(range(1, 7))),
+            "eps": Number(either(nothing, real(0, 1)), None),
+            "elementwise_affine": AFFINE,
+        },
+    ),
 }
 
 ACTIVATIONS = {
@@ -137,6 +146,13 @@ ACTIVATIONS = {
     "Softmax": Layer(nn.Softmax, {"dim": Number(axis)}),
     "LogSoftmax": Layer(nn.LogSoftmax, {"dim": Number(axis)}),
     "Hardtanh": Layer(nn.Hardtanh, {"min_val": Number(real(), -1.0), "max_val": Number(real(), 1.0)}),
+    "Softmin": Layer(nn.Softmin, {"dim": Number(axis)}),
+    "GLU": Layer(nn.GLU, {"dim": Number(axis, -1)}),
+    "Threshold": Layer(nn.Threshold, {"threshold": Number(real()), "value": Number(real())}),
+    "Hardshrink": Layer(nn.Hardshrink, {"lambd": Number(real(0), 0.5)}),
+    "Softshrink": Layer(nn.Softshrink, {"lambd": Number(real(0), 0.5)}),
+    "Tanhshrink": Layer(nn.Tanhshrink, {}),
+    "RReLU": Layer(nn.RReLU, {"lower": Number(real(), 1 / 8), "upper": Number(real(), 1 / 3)}),
     "Hardsigmoid": Layer(nn.Hardsigmoid, {}),
     "Hardswish": Layer(nn.Hardswish, {}),
 }
@@ -159,7 +175,7 @@ _SIZES = {
         _upsample,
         {
             "size": Number(either(nothing, integer(1, 16384), integers(range(1, 3), 1, 16384)), None),
-            "scale_factor": Number(either(nothing, real(1e-3, 1024)), None),
+            "scale_factor": Number(either(nothing, real(1e-3, 1024), several(real(1e-3, 1024), range(1, 3))), None),
             "mode": Number(choice("nearest", "nearest-exact", "linear", "bilinear", "bicubic"), "nearest"),
             "align_corners": Number(either(nothing, flag), None),
         },
