@@ -138,6 +138,8 @@ class RequestLimits(TenantLimits):
     rows_per_dataset: Count = 100_000_000
     parameters: Count = 500_000_000
     latent_size: Count = 1_048_576
+    graph_bytes: Bytes = GIB  # of each ONNX file of a bundle
+    graph_nodes: Count = 20_000
     wait_seconds: Seconds = 60.0
     page_rows: Count = 1000
     preview_seconds: Seconds = 10.0  # in which a worker must take a preview

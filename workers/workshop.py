@@ -72,8 +72,12 @@ class Workshop:
         self.scratch = Scratch(settings.scratch_dir, room_in(settings, settings.scratch_dir))
         self.sandbox = Sandbox(settings.data_dir / "scratch" / "torch", preload=settings.sandbox.preload)
         self.ending = threading.Event()  # set at a warm shutdown
+        limits = settings.limits
         self.bundle_limits = BundleLimits(
-            parameters=settings.limits.parameters, latent_size=settings.limits.latent_size
+            parameters=limits.parameters,
+            latent_size=limits.latent_size,
+            graph_bytes=limits.graph_bytes,
+            nodes=limits.graph_nodes,
         )
         self._models = ModelCache(settings.worker.model_cache_bytes)
         self._densities: RecentlyUsed[str, Density] = RecentlyUsed(settings.worker.density_cache_bytes)

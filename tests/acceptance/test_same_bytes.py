@@ -12,6 +12,7 @@ import pytest
 
 from latentmill import Client
 from latentmill.stack import Stack
+from tests.unit.onnx.made_graphs import MANIFEST, convolutional, write
 
 ROWS = 40_000
 
@@ -41,6 +42,19 @@ def test_shard_borders_change_no_row(job_of, tmp_path: Path) -> None:
         assert job.data["progress"]["shards_total"] == shards
         digests[shards] = rows_digest(job.download(tmp_path / str(shards)))
     assert len(set(digests.values())) == 1
+
+
+def test_shard_borders_change_no_row_of_an_onnx_model(client: Client, tmp_path: Path) -> None:
+    manifest = {**MANIFEST, "name": "graphs", "latent": {"shape": [4]}, "rows": {"kind": "image", "shape": [1, 16, 16]}}
+    model = client.models.add(write(tmp_path / "graphs.vae.zip", manifest, convolutional(4))).wait()
+    digests = set()
+    for shards in (1, 3):
+        body = {"strategy": {"kind": "prior"}, "rows": 3_000, "seed": 11, "include_latents": True}
+        job = client.jobs.create(model, **body, shard_rows=3_000 // shards).wait()
+        assert [execution["engine"] for execution in job.manifest()["executions"]] == ["onnx"]
+        assert "onnxruntime" in job.manifest()["executions"][0]["versions"]
+        digests.add(rows_digest(job.download(tmp_path / str(shards))))
+    assert len(digests) == 1
 
 
 def test_equal_borders_give_equal_files(job_of, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Graphs that strangers could upload: each is refused with a sentence that names what is wrong, and the way out."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +24,7 @@ from tests.unit.onnx.made_graphs import (
     write,
 )
 from workers.models import BundleLimits, load_vae, open_bundle
+from workers.models.onnx.operators import ALLOWED
 from workers.models.rows_alone import check_rows_alone
 
 WEIGHTS = {"W": WEIGHT}
@@ -478,3 +482,9 @@ def test_an_encoder_that_mixes_rows_is_refused_too(refused):
     outputs = [value("mean", "N", LATENT), value("scale", "N", LATENT)]
     model = graph_of(nodes, [X], outputs, {"V": WEIGHT.T.copy(), "a": np.array([0])})
     says(refused(manifest=WITH_ENCODER, encoder__onnx=model), "The encoder gives a row other values")
+
+
+def test_the_operators_that_are_run_are_those_that_the_documentation_lists():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
+    section = text.partition("### Operators of ONNX graphs")[2].partition("Left out")[0]
+    assert set(re.findall(r"[A-Z]\w+", section)) - {"Opsets", "ONNX", "Value", "Shapes", "Networks"} == ALLOWED
