@@ -89,8 +89,10 @@ def likelihood_of(name: str, config: dict[str, Any], *, own_loss: bool) -> tuple
     if own_loss:
         return {"kind": "point"}, "The model has a loss of its own: no noise around its rows is known."
     loss = config.get("reconstruction_loss", "mse")
-    if not CLASSES[name].likelihood or (name == "HVAE" and loss == "bce"):  # its bce takes logits: pythae decodes those
+    if not CLASSES[name].likelihood:
         return {"kind": "point"}, ""
+    if name == "HVAE" and loss == "bce":
+        return {"kind": "point"}, "HVAE's bce takes what is decoded for logits: rows are those, as pythae gives them."
     if loss == "bce":
         return {"kind": "bernoulli"}, ""
     return {"kind": "gaussian", "std": 1.0}, (

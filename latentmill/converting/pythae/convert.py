@@ -65,6 +65,7 @@ def export_pythae(
         engine=engine,
         description=description or f"A {source.name} trained with pythae.",
         examples=None if decoder_only else examples,
+        decoder_returns="mean",
     )
     said = [row_note, *parts.notes, loss_note if likelihood is None else ""]
     return replace(made, notes=(*filter(None, said), *made.notes))

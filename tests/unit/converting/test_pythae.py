@@ -269,3 +269,11 @@ def test_the_command_converts_a_folder(made, tmp_path):
     result = CliRunner().invoke(app, ["export", "pythae", str(made / "VQVAE"), str(out)])
     assert result.exit_code == 1
     assert "error: It cannot be a bundle: VQVAE is a VQ-VAE" in result.stderr
+
+
+def test_an_hvae_with_bce_decodes_logits_as_pythae_does(made, tmp_path):
+    folder = changed(made, tmp_path, name="HVAEConfig")
+    bundle = export_pythae(tmp_path / "a.vae.zip", folder, decoder_only=True)
+    assert bundle.manifest.likelihood.kind == "point"
+    assert any("logits" in note for note in bundle.notes)
+    agrees(bundle.path, made / "VAE.npz", decoded="decoded")
