@@ -37,7 +37,8 @@ class Datasets(Collection[Dataset]):
 
         A path is a file (npz, npy, parquet, csv, idx, idx.gz, a zip of images) or a folder of images, which is zipped
         into a temporary file on the way. Images become rows in the order of their paths; where every one lies in a
-        folder beside others, the folders' names are the labels.
+        folder beside others, the folders' names are the labels. `model` names the table model whose columns the rows
+        have: they are read as it has them, and what it could not encode is refused with row and column.
         """
         with ExitStack() as opened:
             files = {"file": opened.enter_context(rows_as_file(rows))}

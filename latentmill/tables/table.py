@@ -91,7 +91,7 @@ class ProposedTable:
 
     def __repr__(self) -> str:
         heading = ("column", "kind", "values", "missing", "width")
-        lines = [heading, *(_line(column) for column in self._spec.columns)]
+        lines = [heading, *(_line(column, self._columns[column.name]) for column in self._spec.columns)]
         count = len(next(iter(self._columns.values())).values)
         return "\n".join([f"table of {count:,} rows, {self.width:,} values each", *aligned(lines)])
 
@@ -138,8 +138,11 @@ def _all_of(problems: list[str]) -> str:
     return f"{len(problems)} columns cannot be used as they are:\n{listed}"
 
 
-def _line(column: Column) -> tuple[str, ...]:
-    return (column.name, column.kind, _extent(column), "yes" if column.missing else "no", str(column.width))
+def _line(column: Column, values: ColumnValues) -> tuple[str, ...]:
+    kind: str = column.kind
+    if kind == "number" and bool((values.values == np.rint(values.values))[values.present].all()):
+        kind = "number, all whole"  # an integer to whoever wrote it, before pandas read missing ones among them?
+    return (column.name, kind, _extent(column), "yes" if column.missing else "no", str(column.width))
 
 
 def _extent(column: Column) -> str:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from latentmill.errors import InvalidDataset
 from latentmill.specs.rows import Column
-from workers.columns.values import ColumnValues
+from workers.columns.values import ColumnValues, quoted
 
 EXACT = 2**53  # integers up to here are exact in float64, in which they are scaled
 LARGEST = float(np.finfo(np.float32).max)
@@ -80,7 +80,7 @@ def _categories(column: Column, given: ColumnValues, first_row: int) -> ColumnVa
     places = {text: number for number, text in enumerate(column.categories or ())}
     number_of = np.array([places.get(text, -1) for text in given.texts or ()] or [-1], np.int32)
     numbers = number_of[np.where(given.present, given.values, 0)]
-    known = ", ".join(repr(text) for text in list(places)[:SHOWN_CATEGORIES])
+    known = ", ".join(quoted(text) for text in list(places)[:SHOWN_CATEGORIES])
     more = ", ..." if len(places) > SHOWN_CATEGORIES else ""
     wrong = given.present & (numbers < 0)
     way_out = (

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from latentmill.specs.rows import ColumnKind
 
+SHOWN_CHARACTERS = 40
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnValues:
@@ -36,6 +38,9 @@ class ColumnValues:
     def shown(self, row: int) -> str:
         """One value as people write it."""
         value = self.values[row]
-        if self.texts is not None:
-            return repr(self.texts[int(value)])
-        return repr(value.item())
+        return quoted(self.texts[int(value)]) if self.texts is not None else repr(value.item())
+
+
+def quoted(text: str) -> str:
+    """A text within a message, which may be of any length."""
+    return repr(text) if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]!r}..."

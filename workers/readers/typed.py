@@ -11,6 +11,7 @@ from latentmill.specs import TableRows
 from latentmill.specs.rows import Column, ColumnKind
 from workers.columns import ColumnValues, as_column_has_them
 from workers.columns.storing import as_floats
+from workers.columns.values import quoted
 from workers.readers.source import Block, Source
 
 MAX_CATEGORIES = 1_000  # of a column, without a model that says otherwise
@@ -40,12 +41,12 @@ def typed_rows(columns: Sequence[Column], given: Mapping[str, ColumnValues], fir
 def columns_in_file(table: TableRows, names: Sequence[str], label: str | None) -> tuple[Column, ...]:
     """The model's columns, once the file is seen to have all of them, and none besides but its labels."""
     wanted = {column.name for column in table.columns}
-    there = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    there = ", ".join(name[:LONGEST_NAME] for name in names[:8]) + (", ..." if len(names) > 8 else "")
     if absent := [column.name for column in table.columns if column.name not in names]:
         raise InvalidDataset(f"The model's column {absent[0]!r} is not in the file; there are {there}")
     if extra := [name for name in names if name not in wanted and name != label]:
         raise InvalidDataset(
-            f"The file's column {extra[0]!r} is none of the model's: leave it out, or name it as label_column"
+            f"The file's column {quoted(extra[0])} is none of the model's: leave it out, or name it as label_column"
         )
     return table.columns
 
@@ -65,7 +66,7 @@ class Survey:
 
     def __init__(self, name: str) -> None:
         if not 1 <= len(name) <= LONGEST_NAME:
-            raise InvalidDataset(f"The column {name[:40]!r} needs a name of 1 to {LONGEST_NAME} characters")
+            raise InvalidDataset(f"The column {quoted(name)} needs a name of 1 to {LONGEST_NAME} characters")
         self.name = name
         self.texts: dict[str, None] = {}
         self._kind: ColumnKind | None = None
@@ -100,7 +101,7 @@ class Survey:
     def _add_text(self, text: str) -> None:
         if len(text) > LONGEST_TEXT:
             raise InvalidDataset(
-                f"The column {self.name!r} has a value of {len(text):,} characters ({text[:40]!r}...), at most "
+                f"The column {self.name!r} has a value of {len(text):,} characters ({quoted(text)}), at most "
                 f"{LONGEST_TEXT} are read: categories are short; leave the column out"
             )
         self.texts[text] = None

@@ -125,6 +125,12 @@ def test_it_reads_like_a_table() -> None:
     assert "size    category  S, M, L, XL     no       4" in text
 
 
+def test_numbers_that_are_all_whole_are_pointed_at() -> None:
+    text = repr(table_rows(pd.DataFrame({"age": [31, None, 44], "height": [1.7, 1.8, None]})))
+    assert "age     number, all whole  31 to 44" in text
+    assert "height  number             1.7 to 1.8" in text
+
+
 REFUSED = {
     "when": (pd.to_datetime(["2020-01-01", "2020-01-02"]), r"'when' holds datetime64.*total_seconds.*day_name"),
     "took": (pd.to_timedelta([1, 2], unit="h"), r"'took' holds timedelta64.*dt\.total_seconds"),

@@ -279,3 +279,13 @@ def test_typed_rows_that_a_model_cannot_take_are_refused_by_row(read: Read) -> N
         dataset_rows(kept(content), fewer, columns=content.columns, layout=None)
     with pytest.raises(ModelMismatch, match="typed columns, the model's rows are of kind tensor"):
         dataset_rows(kept(content), TensorRows(shape=(6,)), columns=content.columns, layout=None)
+
+
+def test_long_text_is_quoted_in_short(read: Read) -> None:
+    table = pa.table(
+        {name: [("x" * 10**6 if name == "city" else value) for value in PEOPLE[name].tolist()] for name in ("city",)}
+    )
+    model = TableRows.model_validate(table_rows(PEOPLE[["city"]]).rows)
+    with pytest.raises(InvalidDataset) as caught:
+        read(table, "parquet", model)
+    assert len(caught.value.detail) < 400
