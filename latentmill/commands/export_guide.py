@@ -1,4 +1,4 @@
-"""What `latentmill export` prints: how a checkpoint becomes a bundle, with a worked example."""
+"""What `latentmill export` prints: how a checkpoint becomes a bundle, in brief; docs/bundles.md has all of it."""
 
 HOW = """\
 Usage: latentmill export [--help]
@@ -7,9 +7,11 @@ Usage: latentmill export [--help]
 From a checkpoint to a bundle
 =============================
 
-A bundle is one file, NAME.vae.zip: vae.json and weights.safetensors, no pickle.
-Make it where your own classes are, with the torch that trained them
-(pip install 'latentmill[export]'):
+A bundle is one file, NAME.vae.zip: no code, no pickle. Make it where your own
+classes are, with what trained them: pip install 'latentmill[export]'. All of
+this with more detail, and what is refused: docs/bundles.md in the project.
+
+1. A pair of PyTorch modules and its checkpoint:
 
     import torch
     from latentmill import export_vae
@@ -20,7 +22,7 @@ Make it where your own classes are, with the torch that trained them
     encoder.load_state_dict(state["encoder"])
     decoder.load_state_dict(state["decoder"])
 
-    export_vae(
+    bundle = export_vae(
         "mnist.vae.zip",
         name="mnist",
         encoder=encoder,        # x -> (mean, scale), or one tensor, see head
@@ -31,17 +33,40 @@ Make it where your own classes are, with the torch that trained them
         head="pair",            # pair; one tensor: chunked, interleaved
         likelihood={"kind": "bernoulli"},
     )
+    print(*bundle.notes, sep="\\n")
 
-scale says what the encoder's second output means; none: there is no second one.
-head says how one tensor holds both: chunked = halves of axis 1, interleaved =
-view(N, D, 2). Other rows are series ({"kind": "series", "steps": 30,
-"features": [...]}), tables and tensors ({"kind": "tensor", "shape": [...]}).
-A conditional VAE takes labels={"classes": ["0", ...], "encoding": "one_hot"};
-its modules are called with (x, y) and (z, y).
+2. Other heads, labels, rows:
+   scale       what the second output means; none: there is no second one
+   head        chunked: halves of axis 1; interleaved: view(N, D, 2)
+   outputs     {"mean": 1, "scale": 2} where the modules return more
+   labels      {"classes": ["0", ...], "encoding": "one_hot" or "index"}; the
+               modules are then called with (x, y) and (z, y)
+   rows        tables: table_rows(dataframe).rows; series:
+               series_windows(data, steps=24).rows; {"kind": "tensor", ...}
+   likelihood  bernoulli, categorical (logits are seen), gaussian with "std",
+               which may be "learned": the decoder returns (x, std); point
+   prior       {"kind": "mixture", "weights": ..., "means": ...,
+               "variances": ...}, or {"kind": "none"}
+   encoder     None for a decoder alone
 
-The exporter runs your modules and the bundle on the same inputs, and refuses a
-bundle that differs. With examples=rows, some real rows as you would upload
-them, it also decodes those and notes when head or scale must be another. Then:
+3. A forward of your own (attention, einsum, ...): the same call. What the
+   engine torch has no layer for becomes ONNX graphs, and the last note says
+   why; engine="torch" or engine="onnx" insists.
+
+4. Folders that pythae or diffusers (AutoencoderKL) saved:
+
+    latentmill export pythae FOLDER mnist.vae.zip
+    latentmill export diffusers FOLDER kl.vae.zip
+
+5. Keras, TensorFlow and others: encoder and decoder as two ONNX files:
+
+    latentmill export onnx keras.vae.zip --encoder encoder.onnx \\
+        --decoder decoder.onnx --latent 2 --rows \\
+        '{"kind": "image", "shape": [28, 28, 1], "layout": "HWC"}'
+
+The exporter runs modules and bundle on the same inputs, and refuses a bundle
+that differs by more than 1e-5. With examples=rows, some real rows as you would
+upload them, it also notes when head or scale must be another. Then:
 
     latentmill models add mnist.vae.zip --name mnist
 """
