@@ -64,7 +64,7 @@ table = table_rows(people)  # of all rows: bounds and categories are those that 
 print(table)
 seen, unseen = people[:5000], people[5000:]
 encoded = torch.from_numpy(table.encode(seen))
-numeric = torch.from_numpy(~np.isin(table.encoded, (0, 1)).all(axis=0))  # the others are 0 or 1
+numeric = torch.from_numpy(table.numeric)  # the other values are 0 or 1
 
 
 class Encoder(nn.Module):

@@ -1,11 +1,13 @@
 """The scripts in `examples/`, run as the README says: in short on the shared stack, whole on one of their own."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from latentmill.resources.dataset_folder import verify_dataset
@@ -32,6 +34,13 @@ def run(name: str, folder: Path, *options: str, environment: dict[str, str]) -> 
     return done.stdout
 
 
+def test_the_readme_and_make_name_every_example() -> None:
+    assert sorted(path.stem for path in (ROOT / "examples").glob("*.py")) == sorted(EXAMPLES)
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    assert all(f"\n.venv/bin/python examples/{name}.py " in readme for name in EXAMPLES)
+    assert f"for name in {' '.join(EXAMPLES)};" in makefile
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_in_short(name: str, stack: Stack, tmp_path: Path) -> None:
     said = run(
@@ -45,12 +54,22 @@ def test_an_example_in_short(name: str, stack: Stack, tmp_path: Path) -> None:
 @pytest.mark.timeout(3 * BOUND_SECONDS)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_by_itself(name: str, tmp_path: Path) -> None:
-    """As a user runs it, without a service: within two minutes, and what it recommends is better than the prior."""
-    nowhere = {
-        "LATENTMILL_DATA_DIR": str(tmp_path / "nothing-runs-here"),
-        "LATENTMILL_URL": "",
-        "TMPDIR": str(tmp_path),
-    }
+    """As a user runs it, without a service: within two minutes, with rows that gain, and nothing is left of it."""
+    nowhere = {"LATENTMILL_DATA_DIR": str(tmp_path / "nowhere"), "LATENTMILL_URL": "", "TMPDIR": str(tmp_path)}
     began = time.monotonic()
-    run(name, tmp_path, environment=nowhere)
+    said = run(name, tmp_path, environment=nowhere)
     assert time.monotonic() - began < BOUND_SECONDS
+    advised = re.search(r"^→ +(\w+) +(\S+) ± ", said, re.MULTILINE)
+    assert advised is not None, said
+    assert advised[1] in {"mixture", "flow"}
+    assert float(advised[2]) > 2, "nats; two and more were seen when the examples were written"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [process for process in psutil.process_iter() if str(tmp_path) in started_with(process)] == []
+
+
+def started_with(process: psutil.Process) -> str:
+    """What the process was given on its command line and as its temporary directory."""
+    try:
+        return " ".join([*process.cmdline(), process.environ().get("TMPDIR", "")])
+    except psutil.Error:  # it has ended, or is another user's
+        return ""
