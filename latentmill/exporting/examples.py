@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentmill.errors import InvalidLabels
-from latentmill.specs import ImageRows, VaeManifest
+from latentmill.specs import ImageRows, TableRows, VaeManifest
 from workers.models.labels import conditions
 
 EXAMPLES_AT_MOST = 2_000
@@ -25,18 +26,28 @@ class Examples(NamedTuple):
 def given_examples(manifest: VaeManifest, given: Any) -> Examples:
     """The first 2,000 of a user's rows, as an upload has them; (rows, labels) for a conditional model.
 
-    Labels are class indices, or the classes' names. Raises InvalidDataset, InvalidLabels or ModelMismatch.
+    Rows of a table may be a DataFrame with the columns that the manifest names, or encoded already. Labels are class
+    indices, or the classes' names. Raises InvalidDataset, InvalidLabels or ModelMismatch.
     """
-    from workers.rows import codec
-
     rows, labels = given, None
     if manifest.labels is not None:
         if not isinstance(given, tuple | list) or len(given) != 2:
             raise InvalidLabels("The model is conditional: give examples=(rows, labels).", pointer="/examples")
         rows, labels = given
-    array = np.asarray(rows.detach().cpu() if isinstance(rows, Tensor) else rows)[:EXAMPLES_AT_MOST]
-    x = torch.from_numpy(np.ascontiguousarray(codec(manifest.rows).to_model(array)))
+    x = torch.from_numpy(np.ascontiguousarray(_as_the_model_takes_them(manifest, rows)))
     return Examples(x, None if labels is None else _indices(manifest, labels, len(x)))
+
+
+def _as_the_model_takes_them(manifest: VaeManifest, rows: Any) -> NDArray[np.float32]:
+    if isinstance(manifest.rows, TableRows) and not isinstance(rows, Tensor | np.ndarray | list | tuple):
+        from latentmill.tables.frames import as_frame
+        from latentmill.tables.table import ProposedTable
+
+        return ProposedTable(manifest.rows, {}).encode(as_frame(rows).head(EXAMPLES_AT_MOST))
+    from workers.rows import codec
+
+    array = np.asarray(rows.detach().cpu() if isinstance(rows, Tensor) else rows)[:EXAMPLES_AT_MOST]
+    return codec(manifest.rows).to_model(array)
 
 
 def _indices(manifest: VaeManifest, labels: Any, rows: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch.export import Dim, ExportedProgram
 
 from latentmill.errors import InvalidBundle
 from latentmill.exporting.onnx.quiet import noting_fixed_axes, quiet
+from latentmill.exporting.onnx.rewriting import convertible
 from latentmill.exporting.onnx.tidying import tidied
 from latentmill.exporting.parts import Part
 from latentmill.exporting.refusal import recorded_line, refusal, user_line
@@ -57,18 +58,7 @@ def _captured(part: Part) -> ExportedProgram:
             program = torch.export.export(part.module, inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # a stranger's forward method may raise anything, and torch.export has many kinds
         raise _not_captured(part, error) from error
-    _name_squeezed_axes(program)
-    return program
-
-
-def _name_squeezed_axes(program: ExportedProgram) -> None:
-    """`h.squeeze()` drops the axes that are always 1, and not that of the rows when there is one row."""
-    for node in program.graph.nodes:
-        if node.target is torch.ops.aten.squeeze.default:
-            shape = node.args[0].meta["val"].shape
-            node.target = torch.ops.aten.squeeze.dims
-            node.args = (node.args[0], [axis for axis, size in enumerate(shape) if type(size) is int and size == 1])
-    program.graph_module.recompile()
+    return convertible(program)
 
 
 def _not_captured(part: Part, error: Exception) -> InvalidBundle:

@@ -182,16 +182,11 @@ def spectrum(self, x):
     return torch.fft.rfft(x.flatten(1)).real[:, :D]
 
 
-def attention(self, x):
-    return F.scaled_dot_product_attention(x, x, x).flatten(1)[:, :D]
-
-
 REFUSED = {
     "a branch on values": (branch, "a value that is only known when it runs (HERE, in branch)"),
     "row by row": (one_by_one, "goes through the rows one by one (HERE, in one_by_one)"),
     "no operator": (singular_values, "linalg_svd has no ONNX operator (test_export_onnx.py, line "),
     "an operator that is not run": (spectrum, "needs the ONNX operator DFT, which the service does not run (test_"),
-    "a shape that has no operator": (attention, "cannot convert scaled_dot_product_attention: only 4D query"),
     "a fixed batch": (lambda self, x: sums(self, x).view(3, -1)[:, :D], "it returns [3, 4] for 8 rows"),
     "numpy": (lambda self, x: torch.from_numpy(np.cumsum(x.flatten(1).numpy(), 1)[:, :D]), "(HERE, in <lambda>)"),
     "draws": (lambda self, x: sums(self, x)[:, :D] + torch.randn(len(x), D), "different results for the same input"),
@@ -228,6 +223,18 @@ def test_a_module_that_takes_no_single_row_is_compared_in_batches(export):
     vae, _ = export(None, made)
     z = torch.randn(4, D)
     torch.testing.assert_close(vae.decode(z).flatten(1), made(z).detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_attention_without_heads_has_one(export):
+    def attend(self, x):
+        seen = F.scaled_dot_product_attention(self.query(x), x, x, attn_mask=self.mask)
+        return self.heads(seen.flatten(1)).chunk(2, 1)
+
+    mask = nn.Parameter(torch.randn(1, 6, 6))
+    given = Forward(attend, query=nn.Linear(2, 2), mask=mask, heads=nn.Linear(12, 2 * D))
+    vae, _ = export(given)
+    x = torch.randn(4, 6, 2)
+    torch.testing.assert_close(vae.encode(x)[0], given(x)[0].detach(), atol=1e-5, rtol=1e-5)
 
 
 def test_what_torch_said_stays_for_those_who_ask(export):

@@ -3,12 +3,13 @@
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from latentmill import export_vae
-from latentmill.errors import InvalidBundle
+from latentmill.errors import InvalidBundle, InvalidDataset
 from workers.models import load_vae, open_bundle
 
 D = 2
@@ -138,6 +139,16 @@ def test_a_table_gets_what_each_column_needs(export):
     assert any("a Softmax for each column of categories" in note for note in made.notes)
     vae, _ = export(decoder, rows, likelihood={"kind": "gaussian", "std": 1.0})
     torch.testing.assert_close(vae.decode(z), raw)
+
+
+def test_a_table_of_examples_is_encoded_as_the_bundle_says(export):
+    rows = {"kind": "table", "columns": [{**COLUMNS[0], "mean": 5.0, "std": 2.0}, *COLUMNS[1:]]}
+    frame = pd.DataFrame({"c": [True, False] * 20, "b": list("xyzy") * 10, "a": [1.0, None, 3.0, 9.0] * 10})
+    encoder, decoder = nn.Linear(6, D), linear(6, 0.1)
+    _, made = export(decoder, rows, encoder, scale="none", examples=frame)
+    assert any("no better than the mean row" in note for note in made.notes)
+    with pytest.raises(InvalidDataset, match="'w'"):
+        export(decoder, rows, encoder, scale="none", examples=frame.assign(b="w"))
 
 
 def test_examples_are_decoded_with_typed_rows_and_labels(export):
