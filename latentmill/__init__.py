@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from latentmill.converting.pythae import export_pythae
     from latentmill.export import export_vae
     from latentmill.exporting.onnx_vae import export_onnx_vae
+    from latentmill.exporting.untrained import untrained_vae
     from latentmill.tables.table import table_rows
     from latentmill.windows import series_windows
 
@@ -20,6 +21,7 @@ __all__ = [
     "export_vae",
     "series_windows",
     "table_rows",
+    "untrained_vae",
 ]
 PLACES = {
     "Client": "latentmill.client",
@@ -29,6 +31,7 @@ PLACES = {
     "export_vae": "latentmill.export",
     "series_windows": "latentmill.windows",
     "table_rows": "latentmill.tables.table",
+    "untrained_vae": "latentmill.exporting.untrained",
 }
 __version__ = "0.1.0"
 

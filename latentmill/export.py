@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from latentmill.errors import InvalidBundle
 from latentmill.exporting.installed import check_installed
 from latentmill.specs import VaeManifest
 
@@ -54,6 +55,7 @@ def export_vae(
     examples: Any = None,
     outputs: Mapping[str, int | str] | None = None,
     decoder_returns: str = "auto",
+    architecture: dict[str, Any] | None = None,
 ) -> ExportedBundle:
     """Write the bundle of `encoder` and `decoder` at `path`, after comparing it with them on the same inputs.
 
@@ -70,6 +72,10 @@ def export_vae(
     upload has them (conditional: rows and labels), are decoded again to see whether the declared heads are right; what
     contradicts is in the notes.
 
+    `architecture`, {"name": "residual", "channels": [32, 64], ...}, writes the weights for an architecture that the
+    service knows by name, in place of the layers that the modules are made of: their names must be its own, as those
+    of the modules of `untrained_vae` are.
+
     Bundle and modules are compared on seeded rows and latents, in batches of 2, 64 and 1; the bundle is written if they
     differ by at most 1e-5 of the largest value (of 1 where that is smaller), or by about what float32 costs the modules
     themselves. Raises InvalidBundle, naming the layer, the source line and the way out, for what cannot be exported;
@@ -83,6 +89,8 @@ def export_vae(
 
     check_choice("engine", engine, _ENGINES)
     check_choice("decoder_returns", decoder_returns, RETURNS)
+    if architecture is not None:
+        decoder_returns = _returns_of_architecture(engine, decoder_returns)
     declared = declaration(
         name=name,
         description=description,
@@ -95,4 +103,16 @@ def export_vae(
     )
     check_modules(encoder, decoder)
     export = Export(Path(path), declared, dict(outputs or {}), decoder_returns, examples)
-    return export.of_modules(encoder, decoder, engine)
+    return export.of_modules(encoder, decoder, engine, architecture)
+
+
+def _returns_of_architecture(engine: str, decoder_returns: str) -> str:
+    """Nothing is appended to an architecture. Raises InvalidBundle where that was asked for, or another engine."""
+    if engine == "onnx":
+        raise InvalidBundle("architecture belongs to the engine torch; leave engine out.", pointer="/engine")
+    if decoder_returns == "logits":
+        raise InvalidBundle(
+            "Nothing can be appended to an architecture: choose its output, sigmoid for one, and train with that.",
+            pointer="/decoder_returns",
+        )
+    return "mean"

@@ -43,13 +43,21 @@ class Export:
     returns: str
     examples: Any
 
-    def of_modules(self, encoder: nn.Module | None, decoder: nn.Module, engine: str) -> ExportedBundle:
-        """The bundle of two modules, written and compared. Raises InvalidBundle or NotInstalled."""
+    def of_modules(
+        self, encoder: nn.Module | None, decoder: nn.Module, engine: str, architecture: dict[str, Any] | None = None
+    ) -> ExportedBundle:
+        """The bundle of two modules, written and compared. Raises InvalidBundle or NotInstalled.
+
+        With an `architecture` their weights have its names, and it is written in place of what they are made of.
+        """
         with evaluating(encoder, decoder) as modes:
             manifest = self.declared.manifest("onnx")
             examples = None if self.examples is None else given_examples(manifest, self.examples)
             parts = self._parts(encoder, decoder, manifest, examples)
-            manifest, difference, engine_note = self._written(parts, engine)
+            if architecture is None:
+                manifest, difference, engine_note = self._written(parts, engine)
+            else:
+                manifest, difference, engine_note = self._as_architecture(parts, architecture)
         notes = [*modes, *self.head_notes(examples), *(note for part in parts for note in part.notes), engine_note]
         return self.finished(manifest, difference, notes)
 
@@ -116,6 +124,15 @@ class Export:
         manifest, difference = self._as_graphs(parts, refused)
         return manifest, difference, f"Engine onnx. {first_sentence(refused)}"
 
+    def _as_architecture(self, parts: list[Part], architecture: dict[str, Any]) -> tuple[VaeManifest, float, str]:
+        """The bundle for a named architecture, and a note on it."""
+        manifest = self.declared.manifest("torch", architecture)
+        for part in parts:
+            check_function(part, manifest)
+        weights = {f"{part.name}.{name}": weight for part in parts for name, weight in weights_of(part).items()}
+        difference = self.write(manifest, weights_member(weights), originals_of(parts, manifest))
+        return manifest, difference, f"Engine torch: the architecture {architecture.get('name')}."
+
     def _as_steps(self, parts: list[Part]) -> tuple[VaeManifest, float, int]:
         """The bundle for the engine torch; the last number is that of its steps."""
         networks = {part.name: network_of(part) for part in parts}
@@ -145,6 +162,16 @@ class Export:
             if refused is None:
                 raise
             raise InvalidBundle(f"{error.detail}{before}", errors=error.errors) from (error.__cause__ or error)
+
+
+def weights_of(part: Part) -> dict[str, Tensor]:
+    """The weights of the module that was given, under its own names."""
+    state = part.module.module.state_dict()
+    return {
+        name: weight.detach().to("cpu", torch.float32).clone()
+        for name, weight in state.items()
+        if weight.is_floating_point()  # not how many batches a batch norm has seen
+    }
 
 
 def originals_of(parts: list[Part], manifest: VaeManifest) -> Originals:

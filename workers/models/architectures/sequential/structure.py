@@ -212,6 +212,9 @@ class Constant(nn.Module):
         super().__init__()
         self.value = nn.Parameter(torch.zeros(shape))
 
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.value)
+
     def forward(self, batch: Tensor) -> Tensor:
         return self.value.expand(len(batch), *self.value.shape)
 
