@@ -407,6 +407,21 @@ def test_sizes_are_bounded_before_anything_is_run(refused, operator, inputs, wei
     says(refused(decoder(*nodes, weights=arrays), limits=limits), f"{operator}_big", "more values for a row")
 
 
+@pytest.mark.parametrize(
+    ("operator", "inputs", "shapes", "attributes"),
+    [
+        ("Attention", "q q q", {"q": (1, 2, 256, 2)}, {}),
+        ("Attention", "q q q", {"q": (1, 256, 4)}, {"q_num_heads": 2, "kv_num_heads": 2}),
+        ("Einsum", "q r q", {"q": (256, 2), "r": (256, 2)}, {"equation": "ab,cb,ab->b"}),
+        ("ConvTranspose", "q r", {"q": (1, 1, 16, 16), "r": (1, 4, 16, 16)}, {"pads": [15, 15, 15, 15]}),
+    ],
+)
+def test_what_a_kernel_sets_aside_is_bounded_too(refused, operator, inputs, shapes, attributes):
+    weights = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    model = decoder(node(operator, inputs, "big", **attributes), node("MatMul", "z W", "x"), weights=weights, opset=23)
+    says(refused(model, limits=BundleLimits(step_values=2**16)), f"{operator}_big", "more values for a row")
+
+
 def test_a_size_that_depends_on_values_is_refused(refused):
     nodes = [
         node("ReduceSum", "z", "total", keepdims=0),

@@ -17,11 +17,13 @@ from tests.unit.onnx.made_graphs import (
     encoder,
     graph_of,
     node,
+    recurrent,
     value,
     write,
 )
 from workers.models import load_vae, open_bundle
 from workers.models.inspection import inspect_bundle
+from workers.models.rows_alone import check_rows_alone
 
 
 @pytest.fixture
@@ -94,3 +96,40 @@ def test_it_is_inspected_and_measured(path):
 def test_a_bundle_holds_what_its_engine_needs_and_nothing_else(path, manifest, members, says):
     with pytest.raises(InvalidBundle, match=says):
         open_bundle(write(path, manifest, **members))
+
+
+def test_a_graph_of_an_old_opset_whose_shapes_are_computed_runs(path):
+    """As converters of the time wrote them: axes and cuts in attributes, the batch read from the input."""
+    nodes = [
+        node("MatMul", "z W", "h"),
+        node("Shape", "z", "shape"),
+        node("Slice", "shape", "rows", axes=[0], starts=[0], ends=[1]),
+        node("Squeeze", "rows", "n", axes=[0]),
+        node("Unsqueeze", "n", "n1", axes=[0]),
+        node("Concat", "n1 tail", "wanted", axis=0),
+        node("Reshape", "h wanted", "picture"),
+        node("Upsample", "picture twice", "x", mode="nearest"),
+    ]
+    weights = {"W": WEIGHT, "tail": np.array([1, 1, ROW]), "twice": np.array([1, 1, 1, 2], np.float32)}
+    graph = graph_of(nodes, [value("z", "N", 2)], [value("x", "N", 1, 1, 2 * ROW)], weights, opset=9)
+    manifest = {**MANIFEST, "rows": {"kind": "image", "shape": [1, 1, 2 * ROW]}}
+    vae = load_vae(open_bundle(write(path, manifest, graph)))
+    check_rows_alone(vae)
+    assert vae.decode(torch.ones(2, 2)).tolist() == [[[[3.0, 3.0, 5.0, 5.0, 7.0, 7.0]]]] * 2
+
+
+def test_a_recurrent_graph_whose_states_follow_the_batch_runs(path):
+    manifest = {**MANIFEST, "rows": {"kind": "series", "steps": 5, "features": ["a", "b", "c"]}}
+    vae = load_vae(open_bundle(write(path, manifest, recurrent(5))))
+    check_rows_alone(vae)
+    assert vae.decode(torch.zeros(4, 2)).shape == (4, 5, ROW)
+
+
+def test_categories_stand_on_the_last_axis(path):
+    nodes = [node("MatMul", "z W", "h"), node("Reshape", "h s", "k"), node("Softmax", "k", "x", axis=-1)]
+    weights = {"W": np.ones((2, 8), np.float32), "s": np.array([-1, 2, 4])}
+    graph = graph_of(nodes, [value("z", "N", 2)], [value("x", "N", 2, 4)], weights)
+    manifest = {**MANIFEST, "rows": {"kind": "tensor", "shape": [2]}, "likelihood": {"kind": "categorical"}}
+    vae = load_vae(open_bundle(write(path, manifest, graph)))
+    assert vae.decode_with_std(torch.ones(3, 2))[0].shape == (3, 2, 4)
+    assert vae.decode(torch.ones(1, 2)).tolist() == [[1.5, 1.5]]  # the mean of 0, 1, 2 and 3

@@ -37,6 +37,24 @@ def operations(operator: str, attributes: Mapping[str, Any], given: list[Shape |
             return least + values_out * _window(attributes)
 
 
+def set_aside(operator: str, attributes: Mapping[str, Any], given: list[Shape | None]) -> int:
+    """Values that a kernel holds beside its inputs and outputs, where those tell little of them.
+
+    Attention: the scores of all pairs of places. ConvTranspose: the columns of a picture, before they are added up. An
+    Einsum of three and more goes by way of two of them, whose letters may be all.
+    """
+    first, second = (*given, None, None)[:2]
+    match operator:
+        case "ConvTranspose":
+            return prod((first or ())[2:]) * prod((second or ())[1:])
+        case "Attention":
+            return _scores(attributes, given)
+        case "Einsum" if len(given) > 2:
+            return _einsum(str(attributes.get("equation", "")), given, prod(prod(shape or ()) for shape in given))
+        case _:
+            return 0
+
+
 def _window(attributes: Mapping[str, Any]) -> int:
     """Values that a pooled one is made of, and that an LRN looks at."""
     return int(prod(attributes.get("kernel_shape", ()))) + int(attributes.get("size", 0))
@@ -54,13 +72,20 @@ def _recurrent(given: list[Shape | None]) -> int:
 
 def _attention(given: list[Shape | None], made: list[Shape]) -> int:
     """Q (N, .., L, D) against K of S places: each of L values is made of S products of D, twice."""
-    query, key = (*given, (), ())[:2]
-    if not query or not key:
-        return 0
-    places = key[2] if len(key) == 4 else key[-2]
-    if len(given) > 4 and given[4]:
-        places += given[4][2]
-    return 2 * (prod(query) + prod(made[0])) * places
+    return 2 * (prod(given[0] or ()) + prod(made[0])) * _places(given)
+
+
+def _scores(attributes: Mapping[str, Any], given: list[Shape | None]) -> int:
+    """(N, heads, L, S), of Q (N, heads, L, D) or (N, L, heads x D)."""
+    query = given[0] or ()
+    heads = query[1] if len(query) == 4 else int(attributes.get("q_num_heads", 1))
+    return prod(query[:1]) * heads * prod(query[-2:-1]) * _places(given)
+
+
+def _places(given: list[Shape | None]) -> int:
+    """S: what is attended to, and what is remembered of before."""
+    key, past = given[1] or (), (given[4] if len(given) > 4 else None) or ()
+    return prod(key[-2:-1]) + prod(past[2:3])
 
 
 def _einsum(equation: str, given: list[Shape | None], unknown: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from latentmill.errors import InvalidBundle
 from workers.models.limits import BundleLimits
 from workers.models.onnx.folding import VALUES_AT_MOST, Array, Unknown, fold
-from workers.models.onnx.operations import Shape, operations
+from workers.models.onnx.operations import Shape, operations, set_aside
 from workers.models.onnx.parsing import node_words, opset_of
 from workers.models.onnx.weights import item_bytes, kind_name
 
@@ -181,9 +181,10 @@ class _Walk:
         self, operator: str, attributes: dict[str, Any], given: list[Shape | None], made: list[Shape], words: str
     ) -> None:
         limits, rows = self._limits, self._rows
-        values = max((prod(shape) // rows for shape in made), default=0)
+        aside = set_aside(operator, attributes, given) // rows
+        values = max(aside, *(prod(shape) // rows for shape in made))
         self.walked.largest = max(self.walked.largest, values)
-        self._values += sum(prod(shape) // rows for shape in made)
+        self._values += aside + sum(prod(shape) // rows for shape in made)
         self._operations += operations(operator, attributes, given, made) // rows
         for count, most, what in (
             (values, limits.step_values, "makes more values for a row than one step may"),
