@@ -84,6 +84,11 @@ def test_rows_that_waited_for_a_model_that_is_no_table_are_rejected(client, uplo
     assert refused.json()["errors"][0]["pointer"] == "/model"
 
 
+def test_another_tenants_model_is_not_there(stranger, people):
+    refused = stranger.post("/v1/datasets", files={"file": ("a.csv", b"age,city\n1,Ulm\n")}, data={"model": people})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (404, "/model")
+
+
 def test_a_deleted_dataset_needs_no_model(client, upload, worker):
     model = upload("models", b"people").json()["id"]
     dataset = upload("datasets", filename="a.csv", model=model).json()["id"]

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from latentmill import table_rows
 from latentmill.errors import InvalidDataset
 from latentmill.specs import TableRows
+from tests.unit.tables.made_tables import tables
 from workers.rows import codec
 
 EVERYTHING = pd.DataFrame(
@@ -228,31 +228,8 @@ def test_rows_without_a_column_are_refused() -> None:
         table_rows(EVERYTHING).encode(EVERYTHING.drop(columns="rooms"))
 
 
-NUMBERS = st.floats(-1e12, 1e12).map(lambda value: round(value, 6))
-INTEGERS = st.integers(-(2**22), 2**22)
-TEXTS = st.text(min_size=1, max_size=8).filter(lambda text: text.strip() and text.isprintable())
-COLUMN = st.sampled_from(["number", "integer", "boolean", "text"])
-OF_KIND = {"number": NUMBERS, "integer": INTEGERS, "boolean": st.booleans(), "text": TEXTS}
-DTYPES = {"number": "Float64", "integer": "Int64", "boolean": "boolean", "text": "string"}
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> pd.DataFrame:
-    """A few rows of any columns that vary, with missing values anywhere."""
-    rows = draw(st.integers(2, 12))
-    columns = {}
-    for number in range(draw(st.integers(1, 5))):
-        kind = draw(COLUMN)
-        some = OF_KIND[kind] | st.none() if draw(st.booleans()) else OF_KIND[kind]
-        varies = st.lists(some, min_size=rows, max_size=rows).filter(
-            lambda values: len(set(values)) > 1 and any(value is not None for value in values)
-        )
-        columns[f"{kind} {number}"] = pd.Series(draw(varies), dtype=DTYPES[kind])
-    return pd.DataFrame(columns)
-
-
 @given(tables())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_is_encoded_comes_back(frame: pd.DataFrame) -> None:
     table = table_rows(frame)
     back = table.decode(table.encode(frame.iloc[:, ::-1]))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
 
 from latentmill import table_rows
 from latentmill.errors import InvalidDataset, LimitExceeded, ModelMismatch
 from latentmill.specs import DatasetColumn, TableRows, TensorRows
+from tests.unit.tables.made_tables import tables
 from workers.readers import DatasetContent, read_dataset
 from workers.rows import dataset_rows
 
@@ -289,3 +292,16 @@ def test_long_text_is_quoted_in_short(read: Read) -> None:
     with pytest.raises(InvalidDataset) as caught:
         read(table, "parquet", model)
     assert len(caught.value.detail) < 400
+
+
+@given(tables())
+@settings(max_examples=15, deadline=None)
+def test_what_is_uploaded_is_encoded_as_in_training(frame: pd.DataFrame) -> None:
+    table = table_rows(frame)
+    model = TableRows.model_validate(table.rows)
+    with TemporaryDirectory() as folder:
+        for ending, write in (("csv", frame.to_csv), ("parquet", frame.to_parquet)):
+            path = Path(folder, f"rows.{ending}")
+            write(path, index=False)
+            content = read_dataset(path, path.name, table=model, out_dir=Path(folder))
+            assert np.array_equal(encoded(content, model), table.encoded)
