@@ -68,6 +68,8 @@ def check_module(module: Any, part: str) -> None:
     for name, weight in [*module.named_parameters(), *module.named_buffers()]:
         if nn.parameter.is_lazy(weight):
             raise InvalidBundle(f"The {part}'s {name} has no shape yet; run the module once, then export it.")
+        if weight.is_meta:
+            raise InvalidBundle(f"The {part}'s {name} has no values, being on the device meta: load its weights first.")
         if weight.is_floating_point() and weight.dtype != torch.float32:
             raise InvalidBundle(
                 f"The {part}'s {name} is {weight.dtype}; bundles hold float32: call {part}.float() first."

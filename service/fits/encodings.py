@@ -1,5 +1,6 @@
 """The verbs of encodings: the posteriors of a dataset's rows under a model, made once, on demand."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -236,11 +237,15 @@ def _check_labels(model: ModelRow, manifest: VaeManifest, dataset: DatasetRow, p
         raise InvalidLabels(f"{model.id} is conditional, and {dataset.id} has no labels", pointer=pointer)
     known = set(manifest.labels.classes)
     if unknown := [name for name in classes if name not in known]:
-        more = ", ..." if len(unknown) > SHOWN_CLASSES else ""
         raise InvalidLabels(
-            f"{dataset.id} has labels that {model.id} does not know: {', '.join(unknown[:SHOWN_CLASSES])}{more}",
+            f"{dataset.id} has labels that {model.id} does not know: {_listed(unknown)}; it knows "
+            f"{_listed(manifest.labels.classes)}: upload the rows with those labels",
             pointer=pointer,
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:SHOWN_CLASSES])}{', ...' if len(names) > SHOWN_CLASSES else ''}"
 
 
 def _fits(given: tuple[int, ...], latents: tuple[int, ...]) -> bool:

@@ -55,6 +55,7 @@ MISTAKES = {
     "a function": (lambda z: z, "is a function; it must be a torch.nn.Module"),
     "no weights yet": (lazy(), "has no shape yet; run the module once"),
     "doubles": (nn.Linear(2, 5).double(), r"torch.float64; bundles hold float32: call decoder.float\(\)"),
+    "meta": (nn.Linear(2, 5, device="meta"), "no values, being on the device meta"),
     "half": (nn.Linear(2, 5).half(), r"torch.float16"),
 }
 

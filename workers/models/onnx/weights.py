@@ -51,7 +51,8 @@ def check_tensor(tensor: "TensorProto", which: str) -> int:
         raise InvalidBundle(f"{which} has a shape that no tensor has: {str(list(tensor.dims))[:80]}.")
     held = _held(tensor)
     if held != size:
-        raise InvalidBundle(f"{which} says shape {list(tensor.dims)}, which is {size:,} values, but holds {held:,}.")
+        found = f"{held:,}".removesuffix(".0")
+        raise InvalidBundle(f"{which} says shape {list(tensor.dims)}, which is {size:,} values, but holds {found}.")
     return size
 
 
