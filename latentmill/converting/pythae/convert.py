@@ -45,12 +45,12 @@ def export_pythae(
     check_installed("export_pythae")
     from latentmill.converting.pythae.classes import likelihood_of
     from latentmill.converting.pythae.parts import parts_of
-    from latentmill.converting.pythae.rows import check_rows, proposed_rows
+    from latentmill.converting.pythae.rows import checked_shape, proposed_rows
 
-    source = _source(model, encoder, decoder)
-    parts = parts_of(source, decoder_only=decoder_only)
-    declared, row_note = (rows, "") if rows is not None else proposed_rows(source.row_shape)
-    check_rows(declared, source.row_shape)
+    source = _source(model, encoder, decoder, decoder_only)
+    shape = checked_shape(rows, source.row_shape)
+    parts = parts_of(source, shape, decoder_only=decoder_only)
+    declared, row_note = (rows, "") if rows is not None else proposed_rows(shape)
     meant, loss_note = likelihood_of(source.name, source.config, own_loss=source.own_loss)
     made = export_vae(
         path,
@@ -71,13 +71,13 @@ def export_pythae(
     return replace(made, notes=(*filter(None, said), *made.notes))
 
 
-def _source(model: Any, encoder: "nn.Module | None", decoder: "nn.Module | None") -> "Source":
+def _source(model: Any, encoder: "nn.Module | None", decoder: "nn.Module | None", decoder_only: bool) -> "Source":
     from torch import nn
 
     from latentmill.converting.pythae.source import of_model, open_folder
 
     if isinstance(model, str | PathLike):
-        return open_folder(Path(model), encoder, decoder)
+        return open_folder(Path(model), encoder, decoder, decoder_only=decoder_only)
     if not isinstance(model, nn.Module):
         raise InvalidBundle(f"The model must be a folder or a model of pythae's, not {type(model).__name__}.")
     if encoder is not None or decoder is not None:

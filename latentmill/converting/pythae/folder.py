@@ -57,14 +57,16 @@ def _way_out(folder: Path) -> str:
     return f"; {found[-1].parent} has one" if found else ": give the folder of pythae's model.save(folder)"
 
 
-def check_default(folder: Path, config: dict[str, Any], part: str) -> None:
-    """The network `part` is pythae's default one. Raises InvalidBundle for one that is in a pickle."""
-    pickled = folder / f"{part}.pkl"
-    if config.get(f"uses_default_{part}", not pickled.exists()):
-        return
+def is_default(folder: Path, config: dict[str, Any], part: str) -> bool:
+    """Whether the network `part` is pythae's default one, and not in a pickle."""
+    return bool(config.get(f"uses_default_{part}", not (folder / f"{part}.pkl").exists()))
+
+
+def refuse_pickled(folder: Path, part: str) -> InvalidBundle:
+    """The error for a network of the user's own that was not given."""
     name = "MyEncoder" if part == "encoder" else "MyDecoder"
-    raise InvalidBundle(
-        f"The {part} of {folder} is a network of your own. pythae keeps it as {pickled.name}, a pickle, which is "
+    return InvalidBundle(
+        f"The {part} of {folder} is a network of your own. pythae keeps it as {part}.pkl, a pickle, which is "
         f"not opened: it may run anything. Give the network, which takes its weights from {WEIGHTS}: "
         f"export_pythae(..., {part}={name}(...)). Or load the model, if you trust the folder, and give that: "
         f"export_pythae(..., pythae.models.AutoModel.load_from_folder(folder))."

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from latentmill.converting.pythae.classes import Latents
 from latentmill.converting.pythae.flows import flow_of
 from latentmill.converting.pythae.networks import Posterior, Reconstruction
 from latentmill.converting.pythae.pseudo_inputs import mixture_of
@@ -27,8 +26,11 @@ class Parts:
     notes: list[str]
 
 
-def parts_of(source: Source, *, decoder_only: bool) -> Parts:
-    """The networks of `source`. Raises InvalidBundle where its encoder gives no posterior of what is decoded."""
+def parts_of(source: Source, row_shape: tuple[int, ...], *, decoder_only: bool) -> Parts:
+    """The networks of `source`, whose encoder takes rows of `row_shape`.
+
+    Raises InvalidBundle where the encoder gives no posterior of what is decoded.
+    """
     latents = source.latents
     if latents.moved and not decoder_only:
         raise InvalidBundle(
@@ -38,9 +40,9 @@ def parts_of(source: Source, *, decoder_only: bool) -> Parts:
             "against; latents that you draw with pythae can be uploaded and fitted."
         )
     deterministic = latents.scale == "none" or bool(source.config.get("deterministic_posterior"))
-    posterior = Posterior(source.encoder, source.row_shape, scale=not deterministic)
-    shape = _latent_shape(posterior, source.row_shape)
-    prior, notes = _prior(source, latents, posterior)
+    posterior = None if source.encoder is None else Posterior(source.encoder, row_shape, scale=not deterministic)
+    shape = [source.latent_size] if posterior is None else _latent_shape(posterior, row_shape)
+    prior, notes = _prior(source, posterior, row_shape)
     flow = None
     if latents.flow and not decoder_only:
         flow, prior = flow_of(source.name, source.config, source.weights), {"kind": "none"}
@@ -53,19 +55,21 @@ def parts_of(source: Source, *, decoder_only: bool) -> Parts:
     return Parts(None if decoder_only else posterior, decoder, shape, scale, prior, notes)
 
 
-def _prior(source: Source, latents: Latents, posterior: nn.Module) -> tuple[dict[str, Any], list[str]]:
+def _prior(source: Source, posterior: nn.Module | None, row_shape: tuple[int, ...]) -> tuple[dict[str, Any], list[str]]:
+    latents = source.latents
     notes = [latents.note.format(name=source.name)] if latents.note else []
     if latents.prior == "none":
         return {"kind": "none"}, [*notes, f"{source.name} has no prior: draw from a fit."]
     if latents.prior == "standard_normal":
         return {"kind": "standard_normal"}, notes
-    mixture = mixture_of(source.weights, posterior, source.row_shape)
+    assert posterior is not None  # a folder is not opened without the encoder that its prior is made of
+    mixture = mixture_of(source.weights, posterior, row_shape)
     told = f"The prior is the mixture of the posteriors of its {len(mixture['weights'])} pseudo-inputs."
     return mixture, [*notes, told]
 
 
 def _latent_shape(posterior: nn.Module, row_shape: tuple[int, ...]) -> list[int]:
-    """Measured, since latent_dim says nothing of networks that keep axes."""
+    """Measured, where there is an encoder: its latents may keep axes."""
     with evaluating(posterior):
         mean = run(posterior, torch.zeros(2, *row_shape), None, "encoder")[0]
     return list(mean.shape[1:])

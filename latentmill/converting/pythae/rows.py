@@ -20,13 +20,28 @@ def proposed_rows(shape: tuple[int, ...]) -> tuple[dict[str, Any], str]:
     return tensor, "Rows are taken for tensors of numbers without names; give rows to say what they are."
 
 
-def check_rows(declared: dict[str, Any], shape: tuple[int, ...]) -> None:
-    """Rows of the model's shape, or the same values in one axis: in another order they would be other rows."""
+def checked_shape(declared: dict[str, Any] | None, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of what the encoder takes: the model's, else that of the declared rows.
+
+    Declared rows have the model's shape, or the same values in one axis: in another order they would be other rows.
+    """
+    wanted = None if declared is None else _declared_shape(declared)
+    if shape is None:
+        if wanted is None:
+            raise InvalidBundle(
+                "The model's configuration has no input_dim: give rows, which say the shape of a row.", pointer="/rows"
+            )
+        return wanted
+    if wanted is None or wanted == shape or (prod(wanted) == prod(shape) and 1 in (len(wanted), len(shape))):
+        return shape
+    raise InvalidBundle(
+        f"rows have the shape {list(wanted)}, but the model's input_dim is {list(shape)}.", pointer="/rows/shape"
+    )
+
+
+def _declared_shape(declared: dict[str, Any]) -> tuple[int, ...] | None:
     try:
-        wanted = TypeAdapter[Any](Rows).validate_python(declared).shape
+        shape: tuple[int, ...] = TypeAdapter[Any](Rows).validate_python(declared).shape
     except ValidationError:
-        return  # the exporter says what is wrong with it, field by field
-    if wanted != shape and (prod(wanted) != prod(shape) or 1 not in (len(wanted), len(shape))):
-        raise InvalidBundle(
-            f"rows have the shape {list(wanted)}, but the model's input_dim is {list(shape)}.", pointer="/rows/shape"
-        )
+        return None  # the exporter says what is wrong with it, field by field
+    return shape

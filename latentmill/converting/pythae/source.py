@@ -4,12 +4,13 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+import numpy as np
 from torch import nn
 
 from latentmill.converting.pythae.classes import Latents, latents_of
-from latentmill.converting.pythae.folder import check_default, class_name, read_config, read_weights
+from latentmill.converting.pythae.folder import class_name, is_default, read_config, read_weights, refuse_pickled
 from latentmill.converting.pythae.networks import DefaultDecoder, DefaultEncoder, Weights, filled
 from latentmill.errors import InvalidBundle
 
@@ -24,28 +25,37 @@ class Source:
     latents: Latents
     config: dict[str, Any]
     weights: Weights = field(repr=False)
-    encoder: nn.Module
+    encoder: nn.Module | None
     decoder: nn.Module
     own_loss: bool = False
 
     @property
-    def row_shape(self) -> tuple[int, ...]:
-        return _shape(self.config)
+    def latent_size(self) -> int:
+        """latent_dim, which says nothing of latents that keep axes."""
+        return _latent_size(self.config)
+
+    @property
+    def row_shape(self) -> tuple[int, ...] | None:
+        """input_dim; None where there is none, which networks of the user's own allow."""
+        return None if self.config.get("input_dim") is None else _shape(self.config)
 
 
-def open_folder(folder: Path, encoder: nn.Module | None, decoder: nn.Module | None) -> Source:
+def open_folder(folder: Path, encoder: nn.Module | None, decoder: nn.Module | None, *, decoder_only: bool) -> Source:
     """The model that pythae saved in `folder`; networks of the user's own are given, and filled from it."""
     config = read_config(folder)
     name = class_name(config)
-    latents, shape = latents_of(name), _shape(config)
-    for part, given in (("encoder", encoder), ("decoder", decoder)):
-        if given is None:
-            check_default(folder, config, part)
-    weights, size = read_weights(folder), _latent_size(config)
-    scale = latents.scale != "none"  # Adversarial_AE has the head also where its posterior is deterministic
-    first = DefaultEncoder(prod(shape), size, scale=scale) if encoder is None else deepcopy(encoder)
-    last = DefaultDecoder(size, shape) if decoder is None else deepcopy(decoder)
-    return Source(name, latents, config, weights, filled(first, weights, "encoder"), filled(last, weights, "decoder"))
+    latents = latents_of(name)
+    known = {"encoder": encoder, "decoder": decoder}
+    lacking = [part for part, given in known.items() if given is None and not is_default(folder, config, part)]
+    if lacking and not (decoder_only and lacking == ["encoder"] and latents.prior != "mixture"):
+        raise refuse_pickled(folder, lacking[0])
+    weights = read_weights(folder)
+    last = DefaultDecoder(_latent_size(config), _shape(config)) if decoder is None else deepcopy(decoder)
+    last = filled(last, weights, "decoder")
+    if lacking:
+        return Source(name, latents, config, weights, None, last)
+    first = _default_encoder(config, latents) if encoder is None else deepcopy(encoder)
+    return Source(name, latents, config, weights, filled(first, weights, "encoder"), last)
 
 
 def of_model(model: nn.Module) -> Source:
@@ -75,15 +85,25 @@ def of_model(model: nn.Module) -> Source:
     return Source(ancestor.__name__, latents, config, weights, encoder, decoder, own_loss)
 
 
+def _default_encoder(config: dict[str, Any], latents: Latents) -> nn.Module:
+    """Adversarial_AE has the second head also where its posterior is deterministic."""
+    return DefaultEncoder(prod(_shape(config)), _latent_size(config), scale=latents.scale != "none")
+
+
 def _shape(config: dict[str, Any]) -> tuple[int, ...]:
     shape = config.get("input_dim")
-    if not isinstance(shape, list | tuple) or not shape or not all(type(size) is int and size > 0 for size in shape):
+    if not isinstance(shape, list | tuple) or not shape or not all(_is_size(size) for size in shape):
         raise InvalidBundle(f"input_dim of the model's configuration must be the shape of a row, not {shape!r}.")
-    return tuple(shape)
+    return tuple(int(size) for size in shape)
 
 
 def _latent_size(config: dict[str, Any]) -> int:
     size = config.get("latent_dim")
-    if type(size) is not int or size < 1:
+    if not _is_size(size):
         raise InvalidBundle(f"latent_dim of the model's configuration must be a whole number above 0, not {size!r}.")
-    return size
+    return int(size)
+
+
+def _is_size(size: Any) -> TypeGuard[int]:
+    """A live model's may be numpy's."""
+    return isinstance(size, int | np.integer) and not isinstance(size, bool) and int(size) > 0

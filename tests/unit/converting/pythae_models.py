@@ -125,6 +125,8 @@ def made():
     yield "conv", trained(models.BetaVAE(config, encoder=ConvEncoder(config), decoder=ConvDecoder(config)))
     yield "resnet", benchmark(mnist, "ResNet", "MNIST", (1, 28, 28))
     plain = {"input_dim": IMAGE, "latent_dim": 3}
+    config = models.VAEConfig(latent_dim=3)  # without input_dim
+    yield "shapeless", models.VAE(config, encoder=ConvEncoder(config), decoder=ConvDecoder(config))
     yield "axes", models.AE(models.AEConfig(**plain), encoder=AxesEncoder(), decoder=AxesDecoder())
     yield "AE", models.AE(models.AEConfig(**plain))
     yield "WAE_MMD", models.WAE_MMD(models.WAE_MMD_Config(**plain))
@@ -154,7 +156,7 @@ def flowed(model, z):
 def outputs(model):
     """What pythae gives for seeded rows and latents."""
     generator = torch.Generator().manual_seed(2)
-    x = torch.rand(9, *model.input_dim, generator=generator)
+    x = torch.rand(9, *(model.input_dim or IMAGE), generator=generator)
     encoded = model.encoder(x)
     z = torch.randn(encoded["embedding"].shape, generator=generator)
     values = {"x": x, "z": z, "mean": encoded["embedding"], "decoded": model.decoder(z)["reconstruction"]}
@@ -171,7 +173,8 @@ for name, model in benchmarks() if "benchmarks" in sys.argv else made():
     model.save(str(FOLDER / name))
     before = {part: module.training for part, module in model.named_modules()}
     try:
-        bundle = export_pythae(FOLDER / f"live-{name}.vae.zip", model)
+        said = {"kind": "image", "shape": list(IMAGE)} if model.input_dim is None else None
+        bundle = export_pythae(FOLDER / f"live-{name}.vae.zip", model, rows=said)
         live[name] = {"notes": bundle.notes}
     except LatentmillError as error:
         live[name] = {"refused": error.detail}

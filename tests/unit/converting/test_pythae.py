@@ -103,7 +103,7 @@ def test_a_folder_gives_what_pythae_gives(name, made, tmp_path):
     assert "pythae" not in sys.modules
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "conv", "resnet", "axes", "OwnLoss"])
+@pytest.mark.parametrize("name", [*PLAIN, "conv", "resnet", "axes", "shapeless", "OwnLoss"])
 def test_a_live_model_gives_what_pythae_gives(name, made):
     agrees(made / f"live-{name}.vae.zip", made / f"{name}.npz")
 
@@ -160,6 +160,8 @@ def test_pickled_networks_are_never_opened(made, tmp_path, monkeypatch):
         export_pythae(tmp_path / "a.vae.zip", made / "conv")
     with pytest.raises(InvalidBundle, match=r"decoder\.pkl"):
         export_pythae(tmp_path / "a.vae.zip", made / "conv", encoder=ConvEncoder())
+    alone = export_pythae(tmp_path / "a.vae.zip", made / "conv", decoder=ConvDecoder(), decoder_only=True)
+    agrees(alone.path, made / "conv.npz")
     encoder = ConvEncoder()
     before = encoder.mean.weight.clone()
     bundle = export_pythae(tmp_path / "a.vae.zip", made / "conv", encoder=encoder, decoder=ConvDecoder())
@@ -199,7 +201,7 @@ def changed(made: Path, tmp_path: Path, **config) -> Path:
         ),
         ({"name": 3}, "does not name a class"),
         ({"input_dim": None}, "input_dim .* must be the shape of a row, not None"),
-        ({"input_dim": [2, 8, 8]}, r"weights of the encoder .* size mismatch"),
+        ({"input_dim": [2, 8, 8]}, r"weights of the decoder .* size mismatch"),
         ({"latent_dim": 0}, "latent_dim .* above 0, not 0"),
         ({"name": "VAMPConfig"}, "This VAMP has no 'pseudo_inputs.0.weight'"),
         ({"name": "VAE_IAF_Config"}, "The flow of this VAE_IAF misses"),
@@ -245,6 +247,13 @@ def test_rows_may_be_said_in_the_models_order_only(made, tmp_path):
         InvalidBundle, match=r"rows have the shape \[8, 8, 1\], but the model's input_dim is \[1, 8, 8\]"
     ):
         export_pythae(tmp_path / "a.vae.zip", made / "VAE", rows=image)
+    networks = {"encoder": ConvEncoder(), "decoder": ConvDecoder()}
+    with pytest.raises(InvalidBundle, match="configuration has no input_dim: give rows"):
+        export_pythae(tmp_path / "a.vae.zip", made / "shapeless", **networks)
+    image = {"kind": "image", "shape": [1, 8, 8]}
+    agrees(
+        export_pythae(tmp_path / "a.vae.zip", made / "shapeless", rows=image, **networks).path, made / "shapeless.npz"
+    )
     with pytest.raises(InvalidBundle, match="/rows/image/shape"):
         export_pythae(tmp_path / "a.vae.zip", made / "VAE", rows={"kind": "image"})
 
