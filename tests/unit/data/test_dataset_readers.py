@@ -130,6 +130,36 @@ def test_labels_come_from_a_column(read, tmp_path: Path) -> None:
         assert np.array_equal(rows_of(content), NUMBERS.astype(np.float32))
 
 
+CLASSES = {
+    "integers": (DIGITS - 3, [str(number) for number in range(-3, 9)]),
+    "booleans": (DIGITS > 5, ["False", "True"]),
+    "whole floats": (DIGITS % 3 * 1.0, ["0", "1", "2"]),
+    "text": (np.array(["é", "b c", "10"])[DIGITS % 3], ["10", "b c", "é"]),
+}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_labels_of_every_type_are_the_same_classes_in_every_file(read, tmp_path: Path, kind: str) -> None:
+    labels, classes = CLASSES[kind]
+    frame = pd.DataFrame(NUMBERS, columns=["a", "b", "c"]).assign(y=labels)
+    frame.to_parquet(tmp_path / "y.parquet")
+    frame.assign(y=[int(y) for y in labels] if kind == "whole floats" else labels).to_csv(
+        tmp_path / "y.csv", index=False
+    )
+    np.savez(tmp_path / "y.npz", rows=NUMBERS, y=labels)
+    np.save(tmp_path / "rows.npy", NUMBERS)
+    np.save(tmp_path / "l.npy", labels)
+    frame[["y"]].to_csv(tmp_path / "l.csv", index=False)
+    found = [read(f"y.{ending}", label_column="y") for ending in ("parquet", "csv", "npz")]
+    found.append(read("rows.npy", labels="l.npy"))
+    if kind != "whole floats":  # in a file of text 1.0 is a text
+        found.append(read("rows.npy", labels="l.csv"))
+    for content in found:
+        assert list(content.labels) == classes
+        assert list(content.labels.values()) == [int((labels == each).sum()) for each in np.unique(labels)]
+        assert content.digest == found[-1].digest
+
+
 @pytest.mark.parametrize("format", ["npz", "parquet"])
 def test_shards_are_datasets(read, tmp_path: Path, format: str) -> None:
     fields = (Field("rows", np.dtype(np.uint8), (5, 4)),)
