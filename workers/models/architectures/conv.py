@@ -21,7 +21,7 @@ from workers.models.architectures.sequential.architecture import sequential
 from workers.models.architectures.sequential.numbers import choice, either, integer, integers, nothing
 from workers.models.limits import BundleLimits
 
-_CHECKS = {
+CHECKS = {
     "channels": (integers(range(1, 13), 1, 65_536), None),
     "hidden": (integers(range(1, 65), 1, 2**20), (256, 256)),
     "resize": (either(nothing, integer(2, 16_384)), None),
@@ -37,11 +37,11 @@ def conv(numbers: dict[str, Any], manifest: VaeManifest, limits: BundleLimits) -
     `resize` brings rows of another size to that square, and back (bilinear). Weights: conv<i> and hidden<i> in
     both, encoder.mean, encoder.scale (or encoder.heads), decoder.spread.
     """
-    refuse_unknown(numbers, "conv", set(_CHECKS), manifest)
+    refuse_unknown(numbers, "conv", set(CHECKS), manifest)
     rows = manifest.rows
     if not isinstance(rows, ImageRows) or rows.layout != "CHW":
         raise InvalidBundle("conv is for images of layout CHW; others take sequential.", pointer="/rows")
-    given = {name: checked(numbers, name, "conv", _CHECKS) for name in _CHECKS}
+    given = {name: checked(numbers, name, "conv", CHECKS) for name in CHECKS}
     height, width = (given["resize"],) * 2 if given["resize"] else rows.shape[1:]
     factor = 2 ** len(given["channels"])
     if height % factor or width % factor:

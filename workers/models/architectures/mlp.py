@@ -30,7 +30,7 @@ ACTIVATIONS = {
 }
 OUTPUTS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "softplus": "Softplus", "none": "Identity"}
 
-_CHECKS = {
+CHECKS = {
     "hidden": (integers(range(1, 65), 1, 2**20), None),
     "activation": (choice(*ACTIVATIONS), "relu"),
     "output": (choice(*OUTPUTS), "none"),
@@ -43,10 +43,10 @@ def mlp(numbers: dict[str, Any], manifest: VaeManifest, limits: BundleLimits) ->
     Weights: encoder.hidden<i>, encoder.mean, encoder.scale (or encoder.heads), decoder.hidden<i>, decoder.out.
     Labels are joined, one-hot, to the encoder's flat input and to z.
     """
-    refuse_unknown(numbers, "mlp", set(_CHECKS), manifest)
-    hidden = checked(numbers, "hidden", "mlp", _CHECKS)
-    activation = ACTIVATIONS[checked(numbers, "activation", "mlp", _CHECKS)]
-    output = OUTPUTS[checked(numbers, "output", "mlp", _CHECKS)]
+    refuse_unknown(numbers, "mlp", set(CHECKS), manifest)
+    hidden = checked(numbers, "hidden", "mlp", CHECKS)
+    activation = ACTIVATIONS[checked(numbers, "activation", "mlp", CHECKS)]
+    output = OUTPUTS[checked(numbers, "output", "mlp", CHECKS)]
     row_size, labels = prod(manifest.rows.shape), label_width(manifest)
     start: Steps = [{"id": "given", "layer": "Flatten"}, *join_labels(manifest)]
     networks: dict[str, Any] = {

@@ -62,8 +62,7 @@ def integers(count: range, least: int = 1, most: int = LARGEST) -> Check:
             or len(value) not in count
             or not all(type(n) is int and least <= n <= most for n in value)
         ):
-            lengths = str(count[0]) if len(count) == 1 else f"{count[0]} to {count[-1]}"
-            raise ValueError(f"a list of {lengths} whole numbers from {least:,} to {most:,}")
+            raise ValueError(f"a list of {_lengths(count)} whole numbers from {least:,} to {most:,}")
         return tuple(value)
 
     return check
@@ -73,15 +72,20 @@ def several(check: Check, count: range) -> Check:
     """A list whose length lies in `count`, of values that `check` takes."""
 
     def checked(value: Any) -> tuple[Any, ...]:
-        lengths = str(count[0]) if len(count) == 1 else f"{count[0]} to {count[-1]}"
-        if not isinstance(value, list | tuple) or len(value) not in count:
-            raise ValueError(f"a list of {lengths} values")
+        items = list(value) if isinstance(value, list | tuple) else [object()]  # which no check takes
         try:
-            return tuple(check(item) for item in value)
+            made = tuple(check(item) for item in items[: count[-1]])
         except ValueError as error:
-            raise ValueError(f"a list of {lengths} values, each {error}") from None
+            raise ValueError(f"a list of {_lengths(count)} values, each {error}") from None
+        if len(items) not in count:
+            raise ValueError(f"a list of {_lengths(count)} values")
+        return made
 
     return checked
+
+
+def _lengths(count: range) -> str:
+    return str(count[0]) if len(count) == 1 else f"{count[0]:,} to {count[-1]:,}"
 
 
 def per_axis(axes: int, least: int = 1, most: int = 1024) -> Check:
