@@ -14,11 +14,10 @@ from workers.models.architectures.registry import build
 from workers.models.bundle import Bundle, open_bundle
 from workers.models.limits import DEFAULT_LIMITS, BundleLimits
 from workers.models.measuring import measure
-from workers.models.rows_alone import check_rows_alone, example_labels, example_latents, example_rows
+from workers.models.rows_alone import try_rows
 from workers.models.shapes import check_shapes
 from workers.models.vae import Vae, load_vae
 
-_SEED = 0
 _PROBABILITY_SLACK = 1e-3
 _PROBABILITIES = {"bernoulli": "Sigmoid", "categorical": "Softmax"}  # likelihoods, and what makes logits fit them
 
@@ -53,8 +52,8 @@ def try_bundle(
     bundle = open_bundle(path, limits=limits, sha256=sha256)
     values_per_row = _values_per_row(bundle)
     vae = load_vae(bundle, inspected=True)
-    check_rows_alone(vae)
-    warnings = [*_check_decoder(vae), *_check_encoder(vae)]
+    tried = try_rows(vae)
+    warnings = [*_check_decoder(vae, *tried.decoded), *_check_encoder(vae, tried.encoded)]
     executions, more = _measured(bundle, devices, threads, values_per_row)
     return Inspection(bundle.manifest, executions, [*warnings, *more])
 
@@ -130,9 +129,8 @@ def row_bytes(manifest: VaeManifest) -> int:
     return values if isinstance(rows, ImageRows) and rows.dtype == "uint8" else 4 * values
 
 
-def _check_decoder(vae: Vae) -> list[str]:
+def _check_decoder(vae: Vae, rows: Tensor, std: Tensor | None = None) -> list[str]:
     """Decoded values of N(0, I) draws are finite; for a Bernoulli likelihood they look like probabilities."""
-    rows, std = vae.decode_with_std(example_latents(vae, _SEED), example_labels(vae))
     _refuse_infinite(rows, "decoder gives", "latents drawn from N(0, I)")
     if std is not None:
         _refuse_infinite(std, "decoder's std has", "latents drawn from N(0, I)")
@@ -146,11 +144,11 @@ def _check_decoder(vae: Vae) -> list[str]:
     return []
 
 
-def _check_encoder(vae: Vae) -> list[str]:
+def _check_encoder(vae: Vae, encoded: tuple[Tensor, ...] | None) -> list[str]:
     """Mean and std of seeded rows within the declared range are finite."""
-    if vae.manifest.encoder is None:
+    if vae.manifest.encoder is None or encoded is None:
         return []
-    mean, std = vae.encode(example_rows(vae, _SEED), example_labels(vae))
+    mean, std = encoded
     _refuse_infinite(mean, "encoder's mean has", "random rows")
     scale = vae.manifest.encoder.scale
     if not bool(torch.isfinite(std).all()):
