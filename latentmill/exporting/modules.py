@@ -149,11 +149,11 @@ def run(module: nn.Module, given: Tensor, labels: Tensor | None, part: str) -> t
                 part, f"it returns {value.dtype}", way_out=f"Bundles compute in float32: call {part}.float() first."
             )
         if value.shape[:1] != given.shape[:1]:
-            raise refusal(
-                part,
-                f"it returns {list(value.shape)} for {len(given)} rows: the first axis must be that of the rows",
-                way_out="Keep that axis free: x.view(x.shape[0], -1) in place of x.view(64, -1).",
-            )
+            way_out = "Keep that axis free: x.view(x.shape[0], -1) in place of x.view(64, -1)."
+            if value.shape[:1] == (1,):
+                way_out = "Give what is the same for all rows to each of them: self.scale.expand(x.shape[0], -1)."
+            what = f"it returns {list(value.shape)} for {len(given)} rows: the first axis must be that of the rows"
+            raise refusal(part, what, way_out=way_out)
     return tuple(value.detach().cpu() for value in outputs)
 
 

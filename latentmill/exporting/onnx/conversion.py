@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 _BATCH = "Take the batch size from the input, x.view(x.shape[0], -1), and work on the whole batch, not row by row."
-_VALUES = "Use torch.where or arithmetic in place of if, .item() and float(); decide what does not change in __init__."
+_VALUES = "Use torch.where or arithmetic in place of if, assert, .item() and float(); decide the rest in __init__."
 _ELSE = "Write that part with other operations, or bring it into the form of torch.nn layers."
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -51,14 +52,21 @@ def _check_size(part: Part) -> None:
 
 
 def _captured(part: Part) -> ExportedProgram:
+    try:
+        return convertible(_followed(part, strict=False))
+    except Exception as error:  # a stranger's forward method may raise anything, and torch.export has many kinds
+        refused = _not_captured(part, error)
+        # By the bytecode it also gets past `len(x)` and numpy. What it says is for torch's developers.
+        with suppress(Exception):
+            return convertible(_followed(part, strict=True))
+        raise refused from error
+
+
+def _followed(part: Part, *, strict: bool) -> ExportedProgram:
     inputs = tuple(part.inputs.values())
     shapes = tuple({0: Dim.DYNAMIC} for _ in inputs)
-    try:
-        with torch.no_grad():
-            program = torch.export.export(part.module, inputs, dynamic_shapes=shapes, strict=False)
-    except Exception as error:  # a stranger's forward method may raise anything, and torch.export has many kinds
-        raise _not_captured(part, error) from error
-    return convertible(program)
+    with torch.no_grad():
+        return torch.export.export(part.module, inputs, dynamic_shapes=shapes, strict=strict)
 
 
 def _not_captured(part: Part, error: Exception) -> InvalidBundle:
@@ -76,15 +84,9 @@ def _not_captured(part: Part, error: Exception) -> InvalidBundle:
 
 
 def _line_of_fixed_axis(part: Part) -> str | None:
-    """Where the batch axis becomes a number: capture it once more, and listen."""
-    inputs = tuple(part.inputs.values())
-    shapes = tuple({0: Dim.DYNAMIC} for _ in inputs)
-    with noting_fixed_axes(__file__) as fixing:
-        try:
-            with torch.no_grad():
-                torch.export.export(part.module, inputs, dynamic_shapes=shapes, strict=False)
-        except Exception:  # the one that is being explained
-            return fixing.line
+    """Where the batch axis becomes a number: follow it once more, and listen."""
+    with noting_fixed_axes(__file__) as fixing, suppress(Exception):  # the one that is being explained
+        _followed(part, strict=False)
     return fixing.line
 
 

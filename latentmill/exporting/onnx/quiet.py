@@ -58,13 +58,13 @@ class Fixing(logging.Handler):
 def noting_fixed_axes(caller: str) -> Iterator[Fixing]:
     """Where axes become numbers is noted while this lasts, and shown to nobody."""
     logger, fixing = logging.getLogger(_SHAPES), Fixing(caller)
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(fixing)
+    level, propagate, handlers = logger.level, logger.propagate, logger.handlers
+    logger.handlers = [fixing]  # torch gives this logger one of its own, to stderr
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
         yield fixing
     finally:
-        logger.removeHandler(fixing)
+        logger.handlers = handlers
         logger.setLevel(level)
         logger.propagate = propagate

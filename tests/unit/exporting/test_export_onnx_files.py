@@ -209,6 +209,7 @@ except InvalidBundle:
 """
 
 
+@pytest.mark.full
 def test_files_need_no_exporter_of_torch(tmp_path):
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.stdout.strip() == "[]", result.stderr
