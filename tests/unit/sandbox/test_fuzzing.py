@@ -10,7 +10,7 @@ import pytest
 from tests.unit.sandbox.fuzzing import MEMORY_BYTES
 
 ROOT = Path(__file__).resolve().parents[3]
-READERS = ("npy", "npz", "parquet", "csv", "idx", "images", "tables", "bundle")
+READERS = ("npy", "npz", "parquet", "csv", "idx", "images", "tables", "bundle", "graphs")
 AT_LEAST_READ = 0.02  # otherwise the files are so wrong that only the first check is tried
 
 
