@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latentmill.errors import InvalidBundle
+from latentmill.export import ExportedBundle
 from latentmill.specs import Execution
 from tests.shapes.shape import Modules, Shape
 from workers.devices import device_name, execution_versions
@@ -52,7 +53,7 @@ def measure(shape: Shape, folder: Path, plan: Plan) -> Timed:
     """The decoder of `shape` beside a bundle of every engine that can take it."""
     modules = shape.modules()
     taken = shape.export(folder / "auto.vae.zip", modules)
-    bundles = {engine: vae for engine in ENGINES if (vae := _bundle(shape, modules, engine, folder, plan.batch_rows))}
+    bundles = _bundles(shape, modules, taken, plan.batch_rows)
     latents = torch.randn(plan.batch_rows, shape.latent_size, generator=torch.Generator().manual_seed(SEED))
     classes = torch.arange(plan.batch_rows) % max(1, len(shape.classes))
     conditions = shape.conditions(classes)
@@ -124,13 +125,19 @@ def _bundled(vae: Vae, latents: Tensor, classes: Tensor) -> Callable[[], object]
     return lambda: vae.decode(latents, classes)
 
 
-def _bundle(shape: Shape, modules: Modules, engine: str, folder: Path, batch_rows: int) -> Vae | None:
-    """The bundle of this engine, loaded as for a job; None where the engine cannot take the modules."""
-    try:
-        bundle = shape.export(folder / f"{engine}.vae.zip", modules, engine=engine)
-    except InvalidBundle:
-        return None
-    return load_vae(open_bundle(bundle.path), execution=execution(engine, batch_rows), inspected=True)
+def _bundles(shape: Shape, modules: Modules, taken: ExportedBundle, batch_rows: int) -> dict[str, Vae]:
+    """The bundle that was `taken`, and that of the other engine if that can take the modules; loaded as for a job."""
+    found = {}
+    for engine in ENGINES:
+        path = taken.path
+        if engine != taken.engine:
+            path = taken.path.with_name(f"{engine}.vae.zip")
+            try:
+                shape.export(path, modules, engine=engine)
+            except InvalidBundle:
+                continue
+        found[engine] = load_vae(open_bundle(path), execution=execution(engine, batch_rows), inspected=True)
+    return found
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:

@@ -59,7 +59,10 @@ class Program(nn.Module):
             except RuntimeError as error:
                 error.add_note(f"in the step {step.id!r} ({_described(step, values)})")
                 raise
-            values |= zip(step.makes, made if step.also else (made,), strict=True)
+            if step.also:
+                values.update(zip(step.makes, made, strict=True))
+            else:
+                values[step.id] = made
             for name in done_with:
                 del values[name]
         return tuple(values[name] for name in self._outputs)
