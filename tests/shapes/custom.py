@@ -172,14 +172,7 @@ class FlatDecoder(nn.Sequential):
 PLACES = {"outputs": {"mean": 1, "scale": 2}}
 
 SHAPES = [
-    Shape(
-        "reshape and concatenation",
-        SkipEncoder,
-        SkipDecoder,
-        GREY,
-        options=BERNOULLI,
-        no_graph="only works for batches of one size",  # len(z) is a number to torch.export
-    ),
+    Shape("reshape and concatenation", SkipEncoder, SkipDecoder, GREY, options=BERNOULLI),
     Shape("halves of one class", VaeEncoder, lambda: Vae().decoder, GREY, options=BERNOULLI, flat=True),
     Shape("flat rows", FlatEncoder, FlatDecoder, GREY, options={"head": "chunked"}, flat=True),
     Shape("weight and spectral norm", WeightNormEncoder, WeightNormDecoder, GREY),

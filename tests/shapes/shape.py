@@ -17,8 +17,7 @@ Modules = tuple[nn.Module | None, nn.Module]
 class Shape:
     """`engine` is what engine="auto" must take; `options` are further arguments of `export_vae`: scale, head, ... .
 
-    `flat` where the encoder takes rows without their axes; `finish` is what the loss does first to what is decoded;
-    `no_graph` is what the exporter says where the modules can be no ONNX graphs.
+    `flat` where the encoder takes rows without their axes; `finish` is what the loss does first to what is decoded.
     """
 
     name: str
@@ -30,7 +29,6 @@ class Shape:
     options: dict[str, Any] = field(default_factory=dict)
     flat: bool = False
     finish: Callable[[Tensor], Tensor] | None = None
-    no_graph: str | None = None
 
     @property
     def row_shape(self) -> tuple[int, ...]:
