@@ -16,12 +16,14 @@ MEASURED = """
 import json, resource, sys
 from pathlib import Path
 from latentmill.errors import InvalidBundle
+from workers.models import measuring
 from workers.models.inspection import inspect_bundle
 
 def inspected(mebibytes):
     if mebibytes is not None:
         used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
         resource.setrlimit(resource.RLIMIT_AS, (1024 * (used + 1024 * mebibytes), resource.RLIM_INFINITY))
+        measuring._SECONDS_AT_MOST = 60  # memory must end the search, also on a busy machine
     try:
         found = inspect_bundle(Path(sys.argv[1]), devices=["cpu"], threads=1)
     except InvalidBundle as error:
