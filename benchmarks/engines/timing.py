@@ -57,7 +57,7 @@ def measure(shape: Shape, folder: Path, plan: Plan) -> Timed:
     latents = torch.randn(plan.batch_rows, shape.latent_size, generator=torch.Generator().manual_seed(SEED))
     classes = torch.arange(plan.batch_rows) % max(1, len(shape.classes))
     conditions = shape.conditions(classes)
-    contenders = {"module": _own(modules[1], latents.reshape(-1, *shape.latent), conditions)}
+    contenders = {"module": _own(shape, modules[1], latents, conditions)}
     contenders |= {engine: _bundled(vae, latents, classes) for engine, vae in bundles.items()}
     speeds = _in_turns(contenders, plan)
     wanted = shape.decoded(modules[1], latents, conditions)
@@ -109,13 +109,15 @@ def _batches_in(contend: Callable[[], object], seconds: float) -> int:
     return max(1, round(3 * seconds / (time.perf_counter() - started)))
 
 
-def _own(decoder: nn.Module, latents: Tensor, conditions: Tensor | None) -> Callable[[], object]:
-    """The decoder as in a notebook."""
-    given = (latents,) if conditions is None else (latents, conditions)
+def _own(shape: Shape, decoder: nn.Module, latents: Tensor, conditions: Tensor | None) -> Callable[[], object]:
+    """The decoder as in a notebook, with the sigmoid that its loss has where it gives logits."""
+    shaped = latents.reshape(-1, *shape.latent)
+    given = (shaped,) if conditions is None else (shaped, conditions)
 
     @torch.inference_mode()
     def decode() -> object:
-        return decoder(*given)
+        decoded = decoder(*given)
+        return decoded if shape.finish is None else shape.finish(decoded)
 
     return decode
 
