@@ -65,7 +65,7 @@ def run_isolated(
 ) -> subprocess.CompletedProcess[str]:
     """Run `script` with the unpacked wheel before the installed packages, less those that shall be `absent`."""
     start = (
-        f"import sys\nsys.path[:0] = {[str(unpacked), SITE_PACKAGES]!r}\n"
+        f"import sys\nsys.path.insert(0, {str(unpacked)!r})\nsys.path.append({SITE_PACKAGES!r})\n"
         f"sys.modules.update(dict.fromkeys({list(absent)!r}))\n"
     )
     command = [sys.executable, "-I", "-S", "-c", start + script, *words]
