@@ -47,6 +47,7 @@ def read_rows(path: Path | None) -> Any:
     except (ValueError, OSError, EOFError) as error:
         raise typer.BadParameter(f"{path} holds no array: {error}", param_hint="--examples") from error
     if not isinstance(loaded, np.ndarray):
+        loaded.close()
         raise typer.BadParameter(
             f"{path} holds several arrays: give one, as np.save writes it", param_hint="--examples"
         )
