@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from latentmill.errors import DataError, InvalidBundle
-from workers.models.foreign import CONVERTER, EXPORTER, HEAD_BYTES, Foreign, foreign_archive, foreign_file
+from workers.models.foreign import CONVERTER, EXPORTER, HEAD_BYTES, foreign_archive, foreign_file
 from workers.models.limits import MEBIBYTE, BundleLimits
 from workers.zips import DAMAGED, BoundedReads, DirectoryTooLarge, is_of_the_file
 
@@ -58,8 +58,9 @@ def _zip_faults(path: Path) -> Iterator[None]:
             head = file.read(HEAD_BYTES)
         if head.startswith(b"PK"):
             raise InvalidBundle(f"The bundle is a damaged zip file ({error}); export it or upload it again.") from error
-        found = foreign_file(head) or Foreign("no zip file", EXPORTER)
-        raise InvalidBundle(str(found)) from error
+        if (found := foreign_file(head)) is not None:
+            raise InvalidBundle(str(found)) from error
+        raise InvalidBundle(f"The file is no zip file, and so no bundle; {EXPORTER}.") from error
 
 
 def _bounds(limits: BundleLimits) -> dict[str, int]:
